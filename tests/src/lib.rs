@@ -1,0 +1,3 @@
+//! Readers for golden data, shared by the golden tests.
+
+pub mod golden;
