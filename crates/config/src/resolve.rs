@@ -1,0 +1,45 @@
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::schema::Schema;
+use crate::{ConfigError, Layered, Problem, Problems, check};
+
+/// The typed configuration that merged layers say, defaults filled in by serde.
+///
+/// What serde cannot report all at once or with its place (unknown keys, unknown types, wrong types, missing keys,
+/// ranges) is found by the type's JSON Schema first.
+///
+/// # Errors
+///
+/// Every problem found, each with its key and place.
+pub fn resolve<T: DeserializeOwned + JsonSchema>(layered: &Layered) -> Result<T, ConfigError> {
+    let problems = check::check(&Schema::of::<T>(), layered.root());
+    if !problems.is_empty() {
+        return Err(ConfigError { problems });
+    }
+    layered.value().try_into().map_err(|error: toml::de::Error| {
+        // The error keeps its path to itself but prints it last: "message\nin `a.b`".
+        let printed = error.to_string();
+        let key =
+            printed.rsplit_once("\nin `").and_then(|(_, key)| key.trim_end().strip_suffix('`')).unwrap_or_default();
+        let mut problems = Problems::new();
+        problems.extend([Problem { key: key.to_owned(), message: error.message().trim_end().to_owned(), help: None }]);
+        layered.locate(problems)
+    })
+}
+
+/// The JSON Schema of a configuration file, for editors: that of `T`, and `extends`, which every file may say.
+/// No section is required, since what one file leaves out another may say.
+pub fn schema<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.remove("required");
+        let properties = keywords.entry("properties").or_insert_with(|| json!({}));
+        properties["extends"] = json!({
+            "description": "Configuration files, relative to this one, over which this one is laid.",
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+        });
+    }
+    schema
+}
