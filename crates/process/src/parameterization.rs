@@ -1,0 +1,149 @@
+//! How a network is fed and read.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+
+use crate::prediction::Linear;
+use crate::{Path, PathPoint, Prediction};
+
+/// The factor on the state before it enters a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum InputScale {
+    /// None: the state itself.
+    #[default]
+    None,
+    /// To unit variance: `1 / sqrt(alpha^2 sigma_data^2 + sigma^2)` (EDM's `c_in`, Karras et al. 2022, table 1).
+    UnitVariance {
+        /// Standard deviation of the data.
+        #[serde(default = "half")]
+        sigma_data: f64,
+    },
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl InputScale {
+    /// The factor at a point.
+    pub fn scale(&self, point: &PathPoint) -> f64 {
+        match *self {
+            Self::None => 1.0,
+            Self::UnitVariance { sigma_data } => 1.0 / point.sigma.hypot(point.alpha * sigma_data),
+        }
+    }
+
+    /// Every problem of the settings.
+    pub fn validate(&self) -> Problems {
+        let mut problems = Problems::new();
+        if let Self::UnitVariance { sigma_data } = *self {
+            problems.check(sigma_data > 0.0 && sigma_data.is_finite(), "sigma_data", "must be finite and positive");
+        }
+        problems
+    }
+}
+
+/// The number by which a network is told the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TimeLabel {
+    /// `t`.
+    Unit,
+    /// `1000 t`: fits the sinusoidal embeddings that were made for the indices of DDPM.
+    #[default]
+    Thousand,
+    /// The index of a chain of so many steps, `steps t - 1`, fractional between indices; 0 at the least.
+    Index {
+        /// Steps of the chain.
+        #[serde(default = "thousand")]
+        steps: usize,
+    },
+    /// `ln(sigma / alpha) / 4` (EDM's `c_noise`, Karras et al. 2022, table 1).
+    LogSigma,
+    /// `lambda = ln(alpha / sigma)`.
+    HalfLogSnr,
+    /// The path's native time: sigma, angle, index (see [`Path::native_time`]).
+    Native,
+}
+
+fn thousand() -> usize {
+    1000
+}
+
+impl TimeLabel {
+    /// The label of a point of `path`.
+    pub fn label(&self, path: &Path, point: &PathPoint) -> f64 {
+        match *self {
+            Self::Unit => point.t,
+            Self::Thousand => 1000.0 * point.t,
+            Self::Index { steps } => (steps as f64 * point.t - 1.0).max(0.0),
+            Self::LogSigma => -0.25 * point.lambda(),
+            Self::HalfLogSnr => point.lambda(),
+            Self::Native => path.native_time(point.t),
+        }
+    }
+
+    /// Every problem of the settings.
+    pub fn validate(&self) -> Problems {
+        let mut problems = Problems::new();
+        if let Self::Index { steps } = *self {
+            problems.check(steps > 0, "steps", "must be positive");
+        }
+        problems
+    }
+}
+
+/// Everything needed to feed a network and to read its output. It is part of every checkpoint: weights without it say
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parameterization {
+    /// The path it was trained on.
+    pub path: Path,
+    /// What its output stands for.
+    pub prediction: Prediction,
+    /// The factor on its input.
+    #[serde(default)]
+    pub input_scale: InputScale,
+    /// The number by which it is told the time.
+    #[serde(default)]
+    pub time_label: TimeLabel,
+}
+
+impl Parameterization {
+    /// Clean data from state and output.
+    pub fn data_from(&self, point: &PathPoint) -> Linear {
+        self.prediction.data_from(point)
+    }
+
+    /// Noise from state and output.
+    pub fn noise_from(&self, point: &PathPoint) -> Linear {
+        self.prediction.noise_from(point)
+    }
+
+    /// First and last time at which clean data can be read from the network: those of the path, but that epsilon and
+    /// score are not read where alpha is nearly 0, since their error is divided by it.
+    pub fn time_range(&self) -> (f64, f64) {
+        /// The lambda of EDM's noisiest level, `-ln 80`.
+        const NOISIEST: f64 = -4.382_026_634_673_881;
+        let (first, last) = self.path.time_range();
+        match self.prediction {
+            Prediction::Epsilon | Prediction::Score if self.path.at(last).alpha < 1e-3 => {
+                (first, self.path.time_of_lambda(NOISIEST).min(last))
+            }
+            _ => (first, last),
+        }
+    }
+
+    /// Every problem of the settings.
+    pub fn validate(&self) -> Problems {
+        let mut problems = Problems::new();
+        problems.nest("path", self.path.validate());
+        problems.nest("prediction", self.prediction.validate());
+        problems.nest("input_scale", self.input_scale.validate());
+        problems.nest("time_label", self.time_label.validate());
+        problems
+    }
+}

@@ -1,0 +1,209 @@
+//! Distributions of training times.
+
+use std::f64::consts::{FRAC_PI_2, PI};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+
+use crate::random::Key;
+use crate::{Path, normal};
+
+/// Which times training draws, and how a batch shares them out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimeLaw {
+    /// The distribution, under its `type` beside `stratified`.
+    #[serde(flatten)]
+    pub distribution: TimeDistribution,
+    /// Whether a batch's times are spread evenly over the distribution, from one common random offset
+    /// (Kingma et al. 2021, appendix I.1), and not drawn one by one.
+    #[serde(default)]
+    pub stratified: bool,
+}
+
+/// A distribution of training times over a path's [`Path::time_range`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TimeDistribution {
+    /// Even in t.
+    #[default]
+    Uniform,
+    /// `ln(sigma / alpha)` is normal, cut off at the ends of the path (Karras et al. 2022, table 1).
+    Lognormal {
+        /// Mean of `ln(sigma / alpha)`.
+        #[serde(default = "edm_mean")]
+        mean: f64,
+        /// Its standard deviation.
+        #[serde(default = "edm_deviation")]
+        deviation: f64,
+    },
+    /// `ln(t / (1 - t))` is normal (Esser et al. 2024, section 3.1); t as a fraction of the range.
+    LogitNormal {
+        /// Mean of `ln(t / (1 - t))`; above 0 favours noise.
+        #[serde(default)]
+        mean: f64,
+        /// Its standard deviation.
+        #[serde(default = "one")]
+        deviation: f64,
+    },
+    /// `t = 1 - u - scale (cos^2(pi u / 2) - 1 + u)` of a uniform u (Esser et al. 2024, eq. 20): above 0 it favours
+    /// the middle, below 0 the ends.
+    Mode {
+        /// From -1 to 2 / (pi - 2) = 1.75.
+        #[serde(default = "mode_scale")]
+        scale: f64,
+    },
+    /// Density proportional to `e^(a t) + e^(a (1 - t))`: favours both ends (Lee et al. 2024).
+    UShaped {
+        /// Steepness.
+        #[serde(default = "four")]
+        a: f64,
+    },
+}
+
+fn edm_mean() -> f64 {
+    -1.2
+}
+fn edm_deviation() -> f64 {
+    1.2
+}
+fn one() -> f64 {
+    1.0
+}
+fn mode_scale() -> f64 {
+    1.29
+}
+fn four() -> f64 {
+    4.0
+}
+
+impl TimeLaw {
+    /// The time below which a fraction `u` of all training times lies, `u` in [0, 1]: a uniform `u` gives a time of
+    /// this law.
+    pub fn quantile(&self, path: &Path, u: f64) -> f64 {
+        self.distribution.quantile(path, u)
+    }
+
+    /// The density of training times at `t`, zero outside the path's range.
+    pub fn density(&self, path: &Path, t: f64) -> f64 {
+        self.distribution.density(path, t)
+    }
+
+    /// The training times of a whole batch, images `first_image` to `first_image + count - 1`. Each micro-batch takes
+    /// its part of them, so that a stratified law spans the batch however it is split.
+    pub fn times(&self, path: &Path, key: &Key, first_image: u64, count: usize) -> Vec<f64> {
+        let offset = key.at(first_image).uniform(0);
+        let fraction = |i: usize| {
+            if self.stratified {
+                (offset + i as f64 / count as f64).fract()
+            } else {
+                key.at(first_image + i as u64).uniform(0)
+            }
+        };
+        (0..count).map(|i| self.quantile(path, fraction(i))).collect()
+    }
+
+    /// Every problem of the settings.
+    pub fn validate(&self) -> Problems {
+        self.distribution.validate()
+    }
+}
+
+impl TimeDistribution {
+    fn quantile(&self, path: &Path, u: f64) -> f64 {
+        let (first, last) = path.time_range();
+        let time = match *self {
+            Self::Lognormal { mean, deviation } => {
+                let (below, above) = lognormal_ends(path, mean, deviation);
+                let z = normal::quantile(below + u * (above - below));
+                path.time_of_lambda(-(mean + deviation * z))
+            }
+            _ => first + (last - first) * self.unit_quantile(u),
+        };
+        time.clamp(first, last)
+    }
+
+    fn density(&self, path: &Path, t: f64) -> f64 {
+        let (first, last) = path.time_range();
+        if !(first..=last).contains(&t) {
+            return 0.0;
+        }
+        match *self {
+            Self::Lognormal { mean, deviation } => {
+                let (below, above) = lognormal_ends(path, mean, deviation);
+                let point = path.at(t);
+                let z = (-point.lambda() - mean) / deviation;
+                normal::density(z) / deviation * -point.lambda_dot() / (above - below)
+            }
+            _ => self.unit_density((t - first) / (last - first)) / (last - first),
+        }
+    }
+
+    /// The quantile of the laws that live on [0, 1] whatever the path.
+    fn unit_quantile(&self, u: f64) -> f64 {
+        match *self {
+            Self::Uniform | Self::Lognormal { .. } => u,
+            Self::LogitNormal { mean, deviation } => 1.0 / (1.0 + (-mean - deviation * normal::quantile(u)).exp()),
+            // The paper's u runs the other way.
+            Self::Mode { scale } => u * (1.0 + scale) - scale * (FRAC_PI_2 * u).sin().powi(2),
+            Self::UShaped { a } if a == 0.0 => u,
+            // The distribution function is 1/2 + sinh(a (t - 1/2)) / (2 sinh(a / 2)).
+            Self::UShaped { a } => 0.5 + ((2.0 * u - 1.0) * (0.5 * a).sinh()).asinh() / a,
+        }
+    }
+
+    /// The density that goes with [`Self::unit_quantile`].
+    fn unit_density(&self, t: f64) -> f64 {
+        match *self {
+            Self::Uniform | Self::Lognormal { .. } => 1.0,
+            Self::LogitNormal { mean, deviation } => {
+                if t <= 0.0 || t >= 1.0 {
+                    return 0.0;
+                }
+                let z = ((t / (1.0 - t)).ln() - mean) / deviation;
+                normal::density(z) / (deviation * t * (1.0 - t))
+            }
+            Self::Mode { scale } => {
+                let u = bisect(|u| self.unit_quantile(u) < t);
+                1.0 / (1.0 + scale - scale * FRAC_PI_2 * (PI * u).sin())
+            }
+            Self::UShaped { a } if a == 0.0 => 1.0,
+            Self::UShaped { a } => 0.5 * a * (a * (t - 0.5)).cosh() / (0.5 * a).sinh(),
+        }
+    }
+
+    fn validate(&self) -> Problems {
+        let mut problems = Problems::new();
+        match *self {
+            Self::Uniform => {}
+            Self::Lognormal { mean, deviation } | Self::LogitNormal { mean, deviation } => {
+                problems.check(mean.is_finite(), "mean", "must be finite");
+                problems.check(deviation > 0.0 && deviation.is_finite(), "deviation", "must be finite and positive");
+            }
+            Self::Mode { scale } => {
+                let monotone = (-1.0..=2.0 / (PI - 2.0)).contains(&scale);
+                problems.check(monotone, "scale", "must be in [-1, 2 / (pi - 2)]");
+            }
+            // Beyond this the density's middle underflows.
+            Self::UShaped { a } => problems.check(a.abs() <= 500.0, "a", "must be in [-500, 500]"),
+        }
+        problems
+    }
+}
+
+/// The normal's distribution function at both ends of the path.
+fn lognormal_ends(path: &Path, mean: f64, deviation: f64) -> (f64, f64) {
+    let (first, last) = path.time_range();
+    let below = |t: f64| normal::cumulative((-path.at(t).lambda() - mean) / deviation);
+    (below(first), below(last))
+}
+
+/// The number in [0, 1] up to which `below` holds.
+fn bisect(below: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if below(middle) { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
