@@ -1,0 +1,39 @@
+//! What a network is asked to draw.
+
+use burn::tensor::{Int, Tensor};
+
+/// What a network is asked to draw. A part that is `None` is not asked for: the network then takes its null class, or
+/// no caption. A part that the network was not built for is not looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// Class labels `[b]`. The label `classes` is the null class, which stands for "any".
+    pub class: Option<Tensor<1, Int>>,
+    /// Captions, one a row.
+    pub caption: Option<Caption>,
+}
+
+impl Condition {
+    /// Nothing is asked for.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Classes `[b]` only.
+    pub fn of_class(class: Tensor<1, Int>) -> Self {
+        Self { class: Some(class), caption: None }
+    }
+
+    /// Captions only.
+    pub fn of_caption(caption: Caption) -> Self {
+        Self { class: None, caption: Some(caption) }
+    }
+}
+
+/// Tokenized captions of one batch; [`Vocabulary::caption`](crate::Vocabulary::caption) makes them.
+#[derive(Clone, Debug)]
+pub struct Caption {
+    /// Token ids `[b, m]`, padded to the data's caption length.
+    pub tokens: Tensor<2, Int>,
+    /// `[b, m]`: 1 at a token, 0 at padding. Every row has a token.
+    pub mask: Tensor<2>,
+}

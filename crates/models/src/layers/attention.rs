@@ -1,0 +1,91 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use sinter_kernels as kernels;
+
+use super::Linear;
+use crate::caption::EncodedCaption;
+use crate::initialization::{Initialization, Start};
+
+/// Multi-head attention of tokens among themselves, with one projection to queries, keys and values.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    /// `[d] -> [3 d]`: all queries, all keys, all values; heads side by side in each.
+    pub qkv: Linear,
+    /// `[d] -> [d]`.
+    pub projection: Linear,
+    heads: usize,
+}
+
+impl SelfAttention {
+    /// `heads` must divide `width`.
+    pub fn new(width: usize, heads: usize, start: Start, init: &mut Initialization) -> Self {
+        Self {
+            qkv: Linear::new(width, 3 * width, start, init),
+            projection: Linear::new(width, width, start, init),
+            heads,
+        }
+    }
+
+    /// `[b, n, d]` to `[b, n, d]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let qkv = self.qkv.forward(x); // [b, n, 3 d]
+        self.projection.forward(kernels::packed_attention(qkv, self.heads)) // [b, n, d]
+    }
+
+    /// The same, where the keys that `mask` `[b, n]` (0 or a large negative number) hides are not looked at.
+    pub fn forward_masked(&self, x: Tensor<3>, mask: Tensor<2>) -> Tensor<3> {
+        let width = x.dims()[2];
+        let qkv = self.qkv.forward(x); // [b, n, 3 d]
+        let part = |i: usize| split_heads(qkv.clone().narrow(2, i * width, width), self.heads); // [b, h, n, d/h]
+        let (q, k, v) = (part(0), part(1), part(2));
+        self.projection.forward(merge_heads(kernels::attention(q, k, v, Some(mask)))) // [b, n, d]
+    }
+}
+
+/// Multi-head attention of tokens to those of a caption. Its projection starts at zero: captions come in gradually.
+#[derive(Module, Debug)]
+pub struct CrossAttention {
+    /// `[d] -> [d]`.
+    pub query: Linear,
+    /// `[e] -> [d]`.
+    pub key: Linear,
+    /// `[e] -> [d]`.
+    pub value: Linear,
+    /// `[d] -> [d]`.
+    pub projection: Linear,
+    heads: usize,
+}
+
+impl CrossAttention {
+    /// From tokens of `width` (divisible by `heads`) to caption tokens of `caption_width`.
+    pub fn new(width: usize, caption_width: usize, heads: usize, init: &mut Initialization) -> Self {
+        Self {
+            query: Linear::new(width, width, Start::Xavier, init),
+            key: Linear::new(caption_width, width, Start::Xavier, init),
+            value: Linear::new(caption_width, width, Start::Xavier, init),
+            projection: Linear::new(width, width, Start::Zero, init),
+            heads,
+        }
+    }
+
+    /// Tokens `[b, n, d]` and a caption `[b, m, e]` to `[b, n, d]`.
+    pub fn forward(&self, x: Tensor<3>, caption: &EncodedCaption) -> Tensor<3> {
+        let q = split_heads(self.query.forward(x), self.heads); // [b, h, n, d/h]
+        let k = split_heads(self.key.forward(caption.tokens.clone()), self.heads); // [b, h, m, d/h]
+        let v = split_heads(self.value.forward(caption.tokens.clone()), self.heads); // [b, h, m, d/h]
+        let out = kernels::attention(q, k, v, Some(caption.mask.clone())); // [b, h, n, d/h]
+        self.projection.forward(merge_heads(out)) // [b, n, d]
+    }
+}
+
+/// `[b, n, d]` to `[b, h, n, d/h]`.
+fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [b, n, d] = x.dims();
+    x.reshape([b, n, heads, d / heads]).swap_dims(1, 2)
+}
+
+/// `[b, h, n, d/h]` to `[b, n, d]`.
+fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+    let [b, heads, n, d] = x.dims();
+    x.swap_dims(1, 2).reshape([b, n, heads * d])
+}

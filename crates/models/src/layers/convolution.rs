@@ -1,0 +1,39 @@
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use sinter_kernels as kernels;
+
+use crate::initialization::{Initialization, Start};
+
+/// A convolution with a square kernel of odd size, padded so that stride 1 keeps the image's size.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[out, in, size, size]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+    stride: usize,
+}
+
+impl Conv2d {
+    /// A kernel of `size` x `size`, stride 1.
+    pub fn new(inputs: usize, outputs: usize, size: usize, start: Start, init: &mut Initialization) -> Self {
+        let area = size * size;
+        let (weight, bias) = start.rules(inputs * area, outputs * area);
+        Self {
+            weight: init.parameter([outputs, inputs, size, size], weight),
+            bias: init.parameter([outputs], bias),
+            stride: 1,
+        }
+    }
+
+    /// The same with every second row and column of the result.
+    pub fn halving(self) -> Self {
+        Self { stride: 2, ..self }
+    }
+
+    /// `[b, in, h, w]` to `[b, out, h, w]` (half of `h`, `w`, rounded up, if halving).
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, size, _] = self.weight.dims();
+        kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, size / 2)
+    }
+}

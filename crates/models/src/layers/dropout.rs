@@ -1,0 +1,48 @@
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use sinter_process::random::{Key, Stream};
+
+/// Which masks a pass through a network takes: row `i` of its batch is training image `first_image + i`. So a batch
+/// has the masks of the smaller ones that it could be split into, on every device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropoutKey {
+    /// The run's seed (with another one for each pass of a method that makes several over the same image).
+    pub seed: u64,
+    /// Index of the batch's first image on the run's clock.
+    pub first_image: u64,
+}
+
+/// Sets each element to zero with a probability and scales the others up to keep the mean (Srivastava et al., 2014).
+#[derive(Module, Debug)]
+pub struct Dropout {
+    probability: f64,
+    ordinal: u32,
+}
+
+impl Dropout {
+    /// The network's dropout layer number `ordinal`, with `probability` in `[0, 1)`.
+    pub fn new(probability: f64, ordinal: u32) -> Self {
+        Self { probability, ordinal }
+    }
+
+    /// `[b, ...]` to the same shape; without a key (evaluation, sampling) the input itself.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, key: Option<DropoutKey>) -> Tensor<D> {
+        let Some(key) = key.filter(|_| self.probability > 0.0) else { return x };
+        let shape = x.dims();
+        let mask = TensorData::new(self.mask(key, shape[0], shape.iter().product()), shape);
+        let mask = Tensor::<D>::from_data(mask, &x.device());
+        x * mask
+    }
+
+    /// For each element 0, or `1/(1 - probability)`.
+    fn mask(&self, key: DropoutKey, batch: usize, elements: usize) -> Vec<f32> {
+        let keep = (1.0 / (1.0 - self.probability)) as f32;
+        let layer = Key::new(key.seed, Stream::DROPOUT.nth(self.ordinal));
+        let mut mask = vec![0.0; elements];
+        for (image, row) in (key.first_image..).zip(mask.chunks_exact_mut(elements / batch.max(1))) {
+            layer.at(image).fill_uniform(row);
+            row.iter_mut().for_each(|value| *value = if f64::from(*value) < self.probability { 0.0 } else { keep });
+        }
+        mask
+    }
+}

@@ -1,0 +1,24 @@
+//! The parts that networks are made of: a few named parameters around an operation of `sinter-kernels`.
+
+mod attention;
+mod convolution;
+mod dropout;
+mod embedding;
+mod linear;
+mod norm;
+mod patch;
+mod position;
+mod time;
+
+pub use attention::{CrossAttention, SelfAttention};
+pub use convolution::Conv2d;
+pub use dropout::{Dropout, DropoutKey};
+pub use embedding::ClassEmbedding;
+pub use linear::{Linear, Mlp};
+pub use norm::{GroupNorm, LayerNorm};
+pub use patch::{PatchEmbedding, unpatchify};
+pub use position::sine_cosine_positions;
+pub use time::{TimeEmbedding, sinusoidal};
+
+#[cfg(test)]
+mod tests;

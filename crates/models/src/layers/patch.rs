@@ -1,0 +1,50 @@
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use sinter_kernels as kernels;
+
+use crate::initialization::{Initialization, Rule};
+
+/// Cuts an image into square patches and projects each to a token: a convolution whose stride is its kernel's size.
+#[derive(Module, Debug)]
+pub struct PatchEmbedding {
+    /// `[d, c, p, p]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[d]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl PatchEmbedding {
+    /// Patches of `patch` x `patch`; Xavier as if it were a linear layer on the flattened patch.
+    pub fn new(channels: usize, patch: usize, width: usize, init: &mut Initialization) -> Self {
+        let inputs = channels * patch * patch;
+        Self {
+            weight: init.parameter([width, channels, patch, patch], Rule::xavier(inputs, width)),
+            bias: init.parameter([width], Rule::ZEROS),
+        }
+    }
+
+    /// `[b, c, h, w]` to tokens `[b, n, d]` in row-major order.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<3> {
+        let [width, channels, patch, _] = self.weight.dims();
+        let [b, _, h, w] = x.dims();
+        let (rows, columns) = (h / patch, w / patch);
+        let inputs = channels * patch * patch;
+        let patches = x
+            .reshape([b, channels, rows, patch, columns, patch])
+            .permute([0, 2, 4, 1, 3, 5]) // [b, rows, columns, c, p, p]
+            .reshape([b, rows * columns, inputs]);
+        let weight = self.weight.val().reshape([width, inputs]).transpose(); // [c p p, d]
+        kernels::linear(patches, weight, Some(self.bias.val())) // [b, n, d]
+    }
+}
+
+/// Tokens `[b, rows * columns, p * p * c]`, each a patch in the order (row, column, channel), to an image
+/// `[b, c, rows * p, columns * p]`.
+pub fn unpatchify(tokens: Tensor<3>, rows: usize, columns: usize, patch: usize) -> Tensor<4> {
+    let [b, _, features] = tokens.dims();
+    let channels = features / (patch * patch);
+    tokens
+        .reshape([b, rows, columns, patch, patch, channels])
+        .permute([0, 5, 1, 3, 2, 4]) // [b, c, rows, p, columns, p]
+        .reshape([b, channels, rows * patch, columns * patch])
+}

@@ -1,0 +1,48 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::Mlp;
+use crate::initialization::{Initialization, Start};
+
+/// The longest period is `2 pi` times this.
+const MAXIMUM_PERIOD: f64 = 10_000.0;
+
+/// A vector for a time label: cosines and sines of it at geometrically spaced frequencies, then a small network.
+///
+/// The table is that of ADM and DiT: frequencies `10000^(-i/half)` for `i` in `0..half`, all cosines first, then all sines.
+#[derive(Module, Debug)]
+pub struct TimeEmbedding {
+    /// `[1, half]`, fixed.
+    frequencies: Tensor<2>,
+    /// `[2 half] -> [d] -> [d]`.
+    pub mlp: Mlp,
+}
+
+impl TimeEmbedding {
+    /// From `features` (even) sines and cosines to `width` features.
+    pub fn new(features: usize, width: usize, start: Start, init: &mut Initialization) -> Self {
+        Self { frequencies: frequencies(features, init.device()), mlp: Mlp::new(features, width, width, start, init) }
+    }
+
+    /// Labels `[b]` to vectors `[b, d]`.
+    pub fn forward(&self, label: Tensor<1>) -> Tensor<2> {
+        self.mlp.forward_silu(table(label, self.frequencies.clone())) // [b, d]
+    }
+}
+
+/// The sines and cosines alone: labels `[b]` to `[b, features]`, `features` even.
+pub fn sinusoidal(label: Tensor<1>, features: usize) -> Tensor<2> {
+    let frequencies = frequencies(features, &label.device());
+    table(label, frequencies)
+}
+
+fn table(label: Tensor<1>, frequencies: Tensor<2>) -> Tensor<2> {
+    let angle = label.unsqueeze_dim::<2>(1) * frequencies; // [b, half]
+    Tensor::cat(vec![angle.clone().cos(), angle.sin()], 1) // [b, 2 half]
+}
+
+fn frequencies(features: usize, device: &Device) -> Tensor<2> {
+    let half = features / 2;
+    let frequency = |i| (-MAXIMUM_PERIOD.ln() * i as f64 / half as f64).exp() as f32;
+    Tensor::from_data(TensorData::new((0..half).map(frequency).collect(), [1, half]), device)
+}

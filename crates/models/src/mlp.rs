@@ -1,0 +1,140 @@
+//! A residual network for points in the plane and other data without an image's structure.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+use sinter_kernels as kernels;
+
+use crate::condition::Condition;
+use crate::initialization::{Initialization, Rule, Start};
+use crate::layers::{ClassEmbedding, Dropout, DropoutKey, Linear, Mlp, TimeEmbedding};
+use crate::shape::DataShape;
+
+/// Sines and cosines of the time label.
+const TIME_FEATURES: usize = 128;
+/// Of the layer norms.
+const EPSILON: f64 = 1e-6;
+
+/// A residual multilayer perceptron whose blocks are modulated as in DiT. It looks at all of `[c, h, w]` at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlpConfig {
+    /// Features between blocks.
+    pub width: usize,
+    /// Blocks.
+    pub depth: usize,
+    /// Hidden features of a block, over `width`.
+    pub mlp_ratio: f64,
+    /// Whether the network has a class for "any", which guidance and label dropout need.
+    pub null_class: bool,
+    /// Probability of dropout after each block.
+    pub dropout: f64,
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self { width: 128, depth: 4, mlp_ratio: 2.0, null_class: true, dropout: 0.0 }
+    }
+}
+
+impl MlpConfig {
+    /// Every problem of these values for data of the given shape.
+    pub fn validate(&self, shape: &DataShape) -> Problems {
+        let mut problems = Problems::new();
+        problems.check(self.width > 0, "width", "must be at least 1");
+        problems.check(self.depth > 0, "depth", "must be at least 1");
+        let hidden = self.mlp_ratio.is_finite() && self.hidden() > 0;
+        problems.check(hidden, "mlp_ratio", "must leave at least one hidden feature");
+        problems.check((0.0..1.0).contains(&self.dropout), "dropout", "must be at least 0 and below 1");
+        problems.check(!shape.has_captions(), "type", "an MLP cannot read captions; use `unet` or `dit`");
+        problems
+    }
+
+    fn hidden(&self) -> usize {
+        (self.width as f64 * self.mlp_ratio) as usize
+    }
+}
+
+/// The network of [`MlpConfig`].
+#[derive(Module, Debug)]
+pub struct ResidualMlp {
+    /// `[c h w] -> [d]`.
+    pub input: Linear,
+    /// Time label to a vector.
+    pub time_embedding: TimeEmbedding,
+    /// Class to a vector, for data with labels.
+    pub class_embedding: Option<ClassEmbedding>,
+    /// The blocks.
+    pub blocks: Vec<MlpBlock>,
+    /// `[d] -> [2 d]`: shift, scale.
+    pub output_modulation: Linear,
+    /// `[d] -> [c h w]`; starts at zero.
+    pub output: Linear,
+}
+
+/// A two-layer network on the normalized and modulated features, added to them through a gate.
+#[derive(Module, Debug)]
+pub struct MlpBlock {
+    /// `[d] -> [3 d]`: shift, scale, gate; starts at zero.
+    pub modulation: Linear,
+    /// `d -> hidden -> d`.
+    pub mlp: Mlp,
+    dropout: Dropout,
+}
+
+impl ResidualMlp {
+    /// For data of the given shape, with which `config` must be valid.
+    pub fn new(config: &MlpConfig, shape: &DataShape, init: &mut Initialization) -> Self {
+        let (width, values) = (config.width, shape.channels * shape.height * shape.width);
+        Self {
+            input: Linear::new(values, width, Start::FanIn, init),
+            time_embedding: TimeEmbedding::new(TIME_FEATURES, width, Start::FanIn, init),
+            class_embedding: shape
+                .has_classes()
+                .then(|| ClassEmbedding::new(shape.classes, config.null_class, width, Rule::normal(1.0), init)),
+            blocks: (0..config.depth)
+                .map(|_| MlpBlock {
+                    modulation: Linear::new(width, 3 * width, Start::Zero, init),
+                    mlp: Mlp::new(width, config.hidden(), width, Start::FanIn, init),
+                    dropout: init.dropout(config.dropout),
+                })
+                .collect(),
+            output_modulation: Linear::new(width, 2 * width, Start::Zero, init),
+            output: Linear::new(width, values, Start::Zero, init),
+        }
+    }
+
+    /// `[b, c, h, w]` and time labels `[b]` to `[b, c, h, w]`.
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        time_label: Tensor<1>,
+        condition: &Condition,
+        dropout: Option<DropoutKey>,
+    ) -> Tensor<4> {
+        let [b, c, height, width] = x.dims();
+        let mut embedding = self.time_embedding.forward(time_label); // [b, d]
+        let class = self.class_embedding.as_ref().and_then(|table| table.forward(condition.class.clone(), b));
+        if let Some(class) = class {
+            embedding = embedding + class;
+        }
+        let embedding = kernels::silu(embedding);
+
+        let mut h = self.input.forward(x.reshape([b, 1, c * height * width])); // [b, 1, d]
+        for block in &self.blocks {
+            let modulation = block.modulation.forward(embedding.clone()); // [b, 3 d]
+            let d = modulation.dims()[1] / 3;
+            let part = |i: usize| modulation.clone().narrow(1, i * d, d);
+            let update = kernels::layer_norm_modulate(h.clone(), part(0), part(1), EPSILON);
+            let update = block.dropout.forward(block.mlp.forward_silu(update), dropout);
+            h = kernels::gate_residual(h, update, part(2)); // [b, 1, d]
+        }
+        let modulation = self.output_modulation.forward(embedding); // [b, 2 d]
+        let d = modulation.dims()[1] / 2;
+        let (shift, scale) = (modulation.clone().narrow(1, 0, d), modulation.narrow(1, d, d));
+        let h = kernels::layer_norm_modulate(h, shift, scale, EPSILON);
+        self.output.forward(h).reshape([b, c, height, width])
+    }
+}

@@ -1,0 +1,137 @@
+//! The UNet of ADM: residual blocks and attention between two halves of a pyramid (Dhariwal and Nichol, 2021).
+
+mod attention;
+mod network;
+mod residual;
+
+pub use attention::{AttentionBlock, CaptionAttentionBlock};
+pub use network::{Layer, Unet};
+pub use residual::{Downsample, ResidualBlock, Upsample};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+
+use crate::caption::CaptionConfig;
+use crate::shape::DataShape;
+
+/// A UNet in ADM's layout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnetConfig {
+    /// Channels of the first level before its multiplier; also the sines and cosines of the time label, so an even number.
+    pub channels: usize,
+    /// Channels of each level over `channels`. Every level after the first has half the height and width.
+    pub multipliers: Vec<usize>,
+    /// Residual blocks of each level (one more on the way up).
+    pub blocks: usize,
+    /// Heights of the feature maps that have attention, in pixels. The middle always has it.
+    pub attention: Vec<usize>,
+    /// Attention heads, unless `head_channels` is given.
+    pub heads: usize,
+    /// Channels of a head; decides the number of heads where given.
+    pub head_channels: Option<usize>,
+    /// In which order a projection to queries, keys and values holds them.
+    pub attention_order: AttentionOrder,
+    /// Whether time and condition scale and shift the normalized features of a block, or are only added before.
+    pub scale_shift_norm: bool,
+    /// Whether a residual block does the halving and doubling between levels, or a strided convolution and a plain one.
+    pub residual_resample: bool,
+    /// Groups of channels in each normalization.
+    pub groups: usize,
+    /// Probability of dropout in each residual block.
+    pub dropout: f64,
+    /// Whether the network has a class for "any", which guidance and label dropout need.
+    pub null_class: bool,
+    /// Whether the network gives a second set of channels, the variance of the reverse process.
+    pub learned_variance: bool,
+    /// The caption encoder, for data with captions.
+    pub caption: CaptionConfig,
+}
+
+/// How the packed projection of attention is laid out; matters to weights made elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionOrder {
+    /// All queries, all keys, all values; heads inside each (ADM's "new" order).
+    #[default]
+    PartsFirst,
+    /// Head after head, each with its query, key and value (ADM's "legacy" order).
+    HeadsFirst,
+}
+
+impl Default for UnetConfig {
+    fn default() -> Self {
+        Self {
+            channels: 64,
+            multipliers: vec![1, 2, 2],
+            blocks: 2,
+            attention: vec![16, 14, 8, 7],
+            heads: 4,
+            head_channels: None,
+            attention_order: AttentionOrder::default(),
+            scale_shift_norm: true,
+            residual_resample: true,
+            groups: 32,
+            dropout: 0.0,
+            null_class: true,
+            learned_variance: false,
+            caption: CaptionConfig::default(),
+        }
+    }
+}
+
+impl UnetConfig {
+    /// Every problem of these values for data of the given shape.
+    pub fn validate(&self, shape: &DataShape) -> Problems {
+        let mut problems = Problems::new();
+        let channels = self.channels;
+        problems.check(
+            channels > 0 && channels.is_multiple_of(2),
+            "channels",
+            format!("{channels} is not an even number above 0"),
+        );
+        problems.check(!self.multipliers.is_empty(), "multipliers", "must name at least one level");
+        problems.check(self.multipliers.iter().all(|m| *m > 0), "multipliers", "must all be at least 1");
+        problems.check(self.blocks > 0, "blocks", "must be at least 1");
+        problems.check((0.0..1.0).contains(&self.dropout), "dropout", "must be at least 0 and below 1");
+
+        let factor = 1usize.checked_shl(self.multipliers.len().saturating_sub(1) as u32).unwrap_or(0);
+        let halves = |size: usize| factor > 0 && size >= factor && size.is_multiple_of(factor);
+        problems.check(
+            halves(shape.height) && halves(shape.width),
+            "multipliers",
+            format!(
+                "images of {} x {} cannot be halved {} times",
+                shape.height,
+                shape.width,
+                self.multipliers.len().saturating_sub(1)
+            ),
+        );
+
+        let widths = || self.multipliers.iter().map(|multiplier| multiplier * channels);
+        let groups_divide = |width: usize| self.groups > 0 && width.is_multiple_of(self.groups);
+        match widths().find(|width| !groups_divide(*width)) {
+            Some(width) => problems.push("groups", format!("{} groups do not divide {width} channels", self.groups)),
+            // Concatenated features of two levels are normalized too: sums of multiples are multiples.
+            None => problems.check(groups_divide(channels), "groups", "must divide channels"),
+        }
+        let (key, size) = match self.head_channels {
+            Some(size) => ("head_channels", size),
+            None => ("heads", self.heads),
+        };
+        match widths().find(|width| size == 0 || !width.is_multiple_of(size)) {
+            Some(width) => problems.push(key, format!("{size} does not divide {width} channels")),
+            None => {}
+        }
+        if shape.has_captions() {
+            problems.nest("caption", self.caption.validate());
+        }
+        problems
+    }
+
+    /// Attention heads of a layer of `channels`.
+    fn heads_of(&self, channels: usize) -> usize {
+        self.head_channels.map_or(self.heads, |size| channels / size)
+    }
+}

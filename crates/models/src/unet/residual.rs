@@ -1,0 +1,125 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use sinter_kernels as kernels;
+
+use super::UnetConfig;
+use super::network::Context;
+use crate::initialization::{Initialization, Start};
+use crate::layers::{Conv2d, Dropout, GroupNorm, Linear};
+
+/// What a residual block does to height and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resample {
+    Keep,
+    Halve,
+    Double,
+}
+
+/// Two convolutions around which the input is carried; time and condition come in between them. The second starts at
+/// zero, so that the block starts as (a projection of) its input.
+#[derive(Module, Debug)]
+pub struct ResidualBlock {
+    /// Before the first convolution.
+    pub input_norm: GroupNorm,
+    /// `3 x 3`, `[in] -> [out]`.
+    pub input_convolution: Conv2d,
+    /// `[e] -> [2 out]` (scale, shift), or `[out]` where it is only added.
+    pub embedding: Linear,
+    /// Before the second convolution.
+    pub output_norm: GroupNorm,
+    /// `3 x 3`, `[out] -> [out]`.
+    pub output_convolution: Conv2d,
+    /// `1 x 1`, where the number of channels changes.
+    pub skip: Option<Conv2d>,
+    dropout: Dropout,
+    #[module(skip)]
+    resample: Resample,
+    scale_shift: bool,
+}
+
+impl ResidualBlock {
+    pub(super) fn new(
+        inputs: usize,
+        outputs: usize,
+        resample: Resample,
+        config: &UnetConfig,
+        init: &mut Initialization,
+    ) -> Self {
+        let embedding = if config.scale_shift_norm { 2 * outputs } else { outputs };
+        Self {
+            input_norm: GroupNorm::new(inputs, config.groups, init),
+            input_convolution: Conv2d::new(inputs, outputs, 3, Start::FanIn, init),
+            embedding: Linear::new(4 * config.channels, embedding, Start::FanIn, init),
+            output_norm: GroupNorm::new(outputs, config.groups, init),
+            output_convolution: Conv2d::new(outputs, outputs, 3, Start::Zero, init),
+            skip: (inputs != outputs).then(|| Conv2d::new(inputs, outputs, 1, Start::FanIn, init)),
+            dropout: init.dropout(config.dropout),
+            resample,
+            scale_shift: config.scale_shift_norm,
+        }
+    }
+
+    /// `[b, in, h, w]` to `[b, out, h', w']`.
+    pub(super) fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
+        let resample = |x: Tensor<4>| match self.resample {
+            Resample::Keep => x,
+            Resample::Halve => kernels::average_pool_2x(x),
+            Resample::Double => kernels::upsample_nearest_2x(x),
+        };
+        let h = resample(self.input_norm.forward_silu(x.clone())); // [b, in, h', w']
+        let h = self.input_convolution.forward(h); // [b, out, h', w']
+
+        let [b, outputs, _, _] = h.dims();
+        let embedding = self.embedding.forward(context.embedding.clone()); // [b, 2 out] or [b, out]
+        let h = if self.scale_shift {
+            let scale = embedding.clone().narrow(1, 0, outputs);
+            let shift = embedding.narrow(1, outputs, outputs);
+            self.output_norm.forward_modulated_silu(h, shift, scale)
+        } else {
+            self.output_norm.forward_silu(h + embedding.reshape([b, outputs, 1, 1]))
+        };
+        let h = self.output_convolution.forward(self.dropout.forward(h, context.dropout)); // [b, out, h', w']
+
+        let x = resample(x);
+        match &self.skip {
+            Some(skip) => skip.forward(x) + h,
+            None => x + h,
+        }
+    }
+}
+
+/// Halves height and width by a strided convolution.
+#[derive(Module, Debug)]
+pub struct Downsample {
+    /// `3 x 3`, stride 2.
+    pub halving: Conv2d,
+}
+
+impl Downsample {
+    pub(super) fn new(channels: usize, init: &mut Initialization) -> Self {
+        Self { halving: Conv2d::new(channels, channels, 3, Start::FanIn, init).halving() }
+    }
+
+    /// `[b, c, h, w]` to `[b, c, h/2, w/2]`.
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.halving.forward(x)
+    }
+}
+
+/// Doubles height and width by repetition, then a convolution.
+#[derive(Module, Debug)]
+pub struct Upsample {
+    /// `3 x 3`, at the doubled size.
+    pub convolution: Conv2d,
+}
+
+impl Upsample {
+    pub(super) fn new(channels: usize, init: &mut Initialization) -> Self {
+        Self { convolution: Conv2d::new(channels, channels, 3, Start::FanIn, init) }
+    }
+
+    /// `[b, c, h, w]` to `[b, c, 2 h, 2 w]`.
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.convolution.forward(kernels::upsample_nearest_2x(x))
+    }
+}

@@ -1,0 +1,173 @@
+//! Tables that translate the names and layouts of another implementation's parameters.
+
+use super::WeightsError;
+use crate::parameters::{Array, Arrays};
+
+/// How one implementation's parameters map to ours, one to one.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyMap {
+    /// The layers; of those that match a name, the first counts.
+    pub layers: &'static [Rename],
+    /// Their tensors that are fixed by the configuration, so that ours has none.
+    pub fixed: &'static [&'static str],
+}
+
+/// A layer (a weight and perhaps a bias) under two names.
+///
+/// Names are dotted; `*` stands for one part, the same on both sides, and `**` at the start for one or more.
+#[derive(Clone, Copy, Debug)]
+pub struct Rename {
+    /// Its name there.
+    pub theirs: &'static str,
+    /// Its name here.
+    pub ours: &'static str,
+    /// What its weight looks like there.
+    pub layout: Layout,
+}
+
+/// What a weight looks like in the other implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// As here.
+    Same,
+    /// `[out, in]`; here `[in, out]`.
+    Linear,
+    /// `[out, in, 1]`, a convolution over single points; here a linear layer's `[in, out]`.
+    Pointwise,
+}
+
+impl KeyMap {
+    /// Their tensors under our names and in our layout.
+    ///
+    /// # Errors
+    /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
+    pub fn import(&self, theirs: Arrays) -> Result<Arrays, WeightsError> {
+        let wanted = theirs.into_iter().filter(|(name, _)| !self.fixed.contains(&name.as_str()));
+        translate(wanted, |name| self.rename(name, |rule| (rule.theirs, rule.ours)), Layout::import)
+    }
+
+    /// Our tensors under their names and in their layout, but for those that are fixed.
+    ///
+    /// # Errors
+    /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
+    pub fn export(&self, ours: Arrays) -> Result<Arrays, WeightsError> {
+        translate(ours.into_iter(), |name| self.rename(name, |rule| (rule.ours, rule.theirs)), Layout::export)
+    }
+
+    /// The new name of a parameter, and its layout if it is a weight.
+    fn rename(
+        &self,
+        name: &str,
+        direction: impl Fn(&Rename) -> (&'static str, &'static str),
+    ) -> Option<(String, Layout)> {
+        let (layer, part) = name.rsplit_once('.')?;
+        self.layers.iter().find_map(|rule| {
+            let (from, to) = direction(rule);
+            let captured = captures(from, layer)?;
+            let layout = if part == "weight" { rule.layout } else { Layout::Same };
+            Some((format!("{}.{part}", fill(to, &captured)), layout))
+        })
+    }
+}
+
+fn translate(
+    arrays: impl Iterator<Item = (String, Array)>,
+    rename: impl Fn(&str) -> Option<(String, Layout)>,
+    convert: impl Fn(Layout, Array) -> Result<Array, Array>,
+) -> Result<Arrays, WeightsError> {
+    let (mut translated, mut problems) = (Arrays::new(), Vec::new());
+    for (name, array) in arrays {
+        let Some((new_name, layout)) = rename(&name) else {
+            problems.push(format!("{name} {:?}", array.shape));
+            continue;
+        };
+        match convert(layout, array) {
+            Ok(array) => drop(translated.insert(new_name, array)),
+            Err(array) => problems.push(format!("{name} {:?} is not of the layout {layout:?}", array.shape)),
+        }
+    }
+    if problems.is_empty() { Ok(translated) } else { Err(WeightsError::Unmapped(problems)) }
+}
+
+impl Layout {
+    /// From theirs to ours; a tensor that is not of this layout comes back as an error.
+    fn import(self, array: Array) -> Result<Array, Array> {
+        match (self, array.shape.as_slice()) {
+            (Self::Same, _) => Ok(array),
+            (Self::Linear, &[outputs, inputs]) | (Self::Pointwise, &[outputs, inputs, 1]) => {
+                Ok(Array { shape: vec![inputs, outputs], values: transpose(&array.values, outputs, inputs) })
+            }
+            _ => Err(array),
+        }
+    }
+
+    /// From ours to theirs; a tensor that is not a matrix where it should be comes back as an error.
+    fn export(self, array: Array) -> Result<Array, Array> {
+        match (self, array.shape.as_slice()) {
+            (Self::Same, _) => Ok(array),
+            (_, &[inputs, outputs]) => {
+                let mut shape = vec![outputs, inputs];
+                shape.extend((self == Self::Pointwise).then_some(1));
+                Ok(Array { shape, values: transpose(&array.values, inputs, outputs) })
+            }
+            _ => Err(array),
+        }
+    }
+}
+
+/// The transpose of a matrix of `rows` and `columns`, row-major.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+/// What the stars of `pattern` stand for in `name`, or `None` if it does not match.
+fn captures<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
+    if let Some(end) = pattern.strip_prefix("**.") {
+        let start = name.strip_suffix(end)?.strip_suffix('.')?;
+        return (!start.is_empty()).then(|| vec![start]);
+    }
+    let (mut patterns, mut parts) = (pattern.split('.'), name.split('.'));
+    let mut captured = Vec::new();
+    loop {
+        match (patterns.next(), parts.next()) {
+            (None, None) => return Some(captured),
+            (Some("*"), Some(part)) => captured.push(part),
+            (Some(pattern), Some(part)) if pattern == part => {}
+            _ => return None,
+        }
+    }
+}
+
+/// `pattern` with its stars replaced, in order.
+fn fill(pattern: &str, captured: &[&str]) -> String {
+    let mut captured = captured.iter();
+    let parts = pattern.split('.').map(|part| match part {
+        "*" | "**" => captured.next().copied().unwrap_or(part),
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_parts() {
+        assert_eq!(captures("blocks.*.mlp", "blocks.11.mlp"), Some(vec!["11"]));
+        assert_eq!(captures("blocks.*.mlp", "blocks.mlp"), None);
+        assert_eq!(captures("**.norm", "input.0.norm"), Some(vec!["input.0"]));
+        assert_eq!(captures("**.norm", "norm"), None);
+        assert_eq!(captures("**.norm", "a.prenorm"), None);
+        assert_eq!(fill("blocks.*.a", &["3"]), "blocks.3.a");
+    }
+
+    #[test]
+    fn layouts_turn_back() {
+        let theirs = Array { shape: vec![2, 3, 1], values: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
+        let ours = Layout::Pointwise.import(theirs.clone()).unwrap();
+        assert_eq!(ours, Array { shape: vec![3, 2], values: vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0] });
+        assert_eq!(Layout::Pointwise.export(ours).unwrap(), theirs);
+        assert!(Layout::Linear.import(theirs).is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! The names that published weights use.
+
+use super::keys::Layout::{Linear, Pointwise, Same};
+use super::{KeyMap, Layout, Rename};
+
+/// DiT and SiT (facebookresearch/DiT, willisma/SiT: `DiT`, `SiT` in models.py), for [`Dit`](crate::Dit).
+pub const DIT: KeyMap = KeyMap {
+    layers: &[
+        layer("x_embedder.proj", "patch_embedding", Same),
+        layer("t_embedder.mlp.0", "time_embedding.mlp.input", Linear),
+        layer("t_embedder.mlp.2", "time_embedding.mlp.output", Linear),
+        layer("y_embedder.embedding_table", "class_embedding", Same),
+        layer("blocks.*.attn.qkv", "blocks.*.attention.qkv", Linear),
+        layer("blocks.*.attn.proj", "blocks.*.attention.projection", Linear),
+        layer("blocks.*.mlp.fc1", "blocks.*.mlp.input", Linear),
+        layer("blocks.*.mlp.fc2", "blocks.*.mlp.output", Linear),
+        layer("blocks.*.adaLN_modulation.1", "blocks.*.modulation", Linear),
+        layer("final_layer.adaLN_modulation.1", "final_layer.modulation", Linear),
+        layer("final_layer.linear", "final_layer.projection", Linear),
+    ],
+    fixed: &["pos_embed"],
+};
+
+/// ADM (openai/guided-diffusion: `UNetModel` in unet.py), for [`Unet`](crate::Unet).
+pub const ADM_UNET: KeyMap = KeyMap {
+    layers: &[
+        layer("time_embed.0", "time_embedding.mlp.input", Linear),
+        layer("time_embed.2", "time_embedding.mlp.output", Linear),
+        layer("label_emb", "class_embedding", Same),
+        layer("input_blocks.0.0", "input_blocks.0.0", Same),
+        layer("**.in_layers.0", "**.input_norm", Same),
+        layer("**.in_layers.2", "**.input_convolution", Same),
+        layer("**.emb_layers.1", "**.embedding", Linear),
+        layer("**.out_layers.0", "**.output_norm", Same),
+        layer("**.out_layers.3", "**.output_convolution", Same),
+        layer("**.skip_connection", "**.skip", Same),
+        layer("**.norm", "**.norm", Same),
+        layer("**.qkv", "**.qkv", Pointwise),
+        layer("**.proj_out", "**.projection", Pointwise),
+        layer("**.op", "**.halving", Same),
+        layer("**.conv", "**.convolution", Same),
+        layer("out.0", "output_norm", Same),
+        layer("out.2", "output_convolution", Same),
+    ],
+    fixed: &[],
+};
+
+const fn layer(theirs: &'static str, ours: &'static str, layout: Layout) -> Rename {
+    Rename { theirs, ours, layout }
+}
