@@ -85,6 +85,10 @@ pub enum DataError {
         reason: String,
     },
 
+    /// The `[data]` section has problems.
+    #[error(transparent)]
+    Config(#[from] sinter_config::Problems),
+
     /// A worker thread of the loader ended without a result.
     #[error("a data loader thread ended unexpectedly while loading images {first_image}.. of `{name}`")]
     Worker {
@@ -104,6 +108,15 @@ pub struct MissingFile {
     pub sha256: Option<String>,
 }
 
+impl std::fmt::Display for MissingFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.sha256 {
+            Some(sha256) => write!(formatter, "{}  (sha256 {sha256})", self.name),
+            None => formatter.write_str(&self.name),
+        }
+    }
+}
+
 /// Which files of a dataset are missing, where they were looked for and how to get them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -111,6 +124,8 @@ pub struct Missing {
     pub card: String,
     /// The files.
     pub files: Vec<MissingFile>,
+    /// One file that would do instead of them.
+    pub archive: Option<MissingFile>,
     /// Folders in which the files were looked for; the first of them is a good place to put them.
     pub searched: Vec<PathBuf>,
     /// How to obtain the files by hand, from the card.
@@ -123,10 +138,10 @@ impl std::fmt::Display for Missing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(formatter, "files of the dataset `{}` are missing:", self.card)?;
         for file in &self.files {
-            match &file.sha256 {
-                Some(sha256) => writeln!(formatter, "  {}  (sha256 {sha256})", file.name)?,
-                None => writeln!(formatter, "  {}", file.name)?,
-            }
+            writeln!(formatter, "  {file}")?;
+        }
+        if let Some(archive) = &self.archive {
+            writeln!(formatter, "or, instead of them:\n  {archive}")?;
         }
         writeln!(formatter, "put them in one of these folders (looked for in this order):")?;
         for folder in &self.searched {
@@ -134,5 +149,17 @@ impl std::fmt::Display for Missing {
         }
         writeln!(formatter, "how to get them: {}", self.obtain)?;
         write!(formatter, "not downloaded: {}", self.download)
+    }
+}
+
+impl DataError {
+    /// A file or folder that the operating system would not let us read or write.
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+
+    /// A file that is not what it should be, and that only another copy can replace.
+    pub(crate) fn corrupt(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.into(), reason: reason.into(), help: "replace it with an undamaged copy".to_owned() }
     }
 }

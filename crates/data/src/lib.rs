@@ -7,9 +7,32 @@
 //!
 //! There are no tensors in this crate. Pixels are `f32` in -1..1, stored `[c, h, w]`.
 
+pub mod augmentation;
+pub mod card;
+pub mod contact_sheet;
+pub mod contents;
+pub mod digest;
+pub mod download;
 pub mod error;
+pub mod loader;
+pub mod manifest;
+pub mod sources;
+pub mod store;
+pub mod stream;
+pub mod transform;
 
+pub use augmentation::Augmentation;
+pub use card::{Card, card, cards};
+pub use contact_sheet::ContactSheet;
+pub use download::Progress;
 pub use error::DataError;
+pub use loader::{Loader, LoaderConfig};
+pub use manifest::Manifest;
+pub use sources::folder::FolderConfig;
+pub use store::{State, Store};
+pub use stream::BatchStream;
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +69,16 @@ pub trait Source: Send + Sync {
     /// Names of the classes, in the order of their numbers; empty where the source has no classes.
     fn class_names(&self) -> &[String];
 
+    /// Every word that captions are made of, in a fixed order; empty where the source has no captions.
+    fn vocabulary(&self) -> &[String] {
+        &[]
+    }
+
+    /// Words of the longest caption; 0 where the source has no captions.
+    fn longest_caption(&self) -> usize {
+        0
+    }
+
     /// The example at `index`.
     ///
     /// # Errors
@@ -70,6 +103,37 @@ pub struct Batch {
     pub captions: Option<Vec<String>>,
     /// Position on the clock of the first image; the others follow without a gap.
     pub first_image: u64,
+}
+
+impl Batch {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// Whether there are no images at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ranges of at most `size` images (at least 1) that cover the batch in order.
+    pub fn chunks(&self, size: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (count, size) = (self.len(), size.max(1));
+        (0..count).step_by(size).map(move |start| start..(start + size).min(count))
+    }
+
+    /// The images of a range, at their own positions on the clock.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let [_, c, h, w] = self.shape;
+        let image = c * h * w;
+        Self {
+            shape: [range.len(), c, h, w],
+            pixels: self.pixels[range.start * image..range.end * image].to_vec(),
+            classes: self.classes.as_ref().map(|classes| classes[range.clone()].to_vec()),
+            captions: self.captions.as_ref().map(|captions| captions[range.clone()].to_vec()),
+            first_image: self.first_image + range.start as u64,
+        }
+    }
 }
 
 /// Which part of the data a source is opened for.
