@@ -1,0 +1,45 @@
+//! Metrics in f64: how far generated samples are from data, and how sure the number is.
+//!
+//! Nothing here knows images or networks: features, points, logits and counts come in, numbers go out.
+//!
+//! | question | answer |
+//! |---|---|
+//! | distance of two feature distributions | [`Moments`] → [`Gaussian`] → [`frechet`]; [`KernelDistance`] |
+//! | distance of two point sets | [`sliced_wasserstein`], [`wasserstein_1d`] |
+//! | fidelity and diversity apart | [`manifold_scores`], [`mode_coverage`], [`inception_score`] |
+//! | how often a sample is what was asked for | [`Confusion`], [`Checks`], [`Proportion`] with Wilson's interval |
+//! | how sure is any of it | [`Bootstrap`] |
+//!
+//! Every result is a function of its input alone: sums are taken in an order that does not depend on the number of
+//! threads or on the size of the batches in which samples arrive.
+
+mod accuracy;
+mod bootstrap;
+mod error;
+mod frechet;
+mod gaussian;
+mod inception_score;
+mod kernel;
+mod manifold;
+mod modes;
+mod moments;
+mod normal;
+mod points;
+mod products;
+mod proportion;
+mod wasserstein;
+
+pub use accuracy::{Checks, Confusion};
+pub use bootstrap::{Bootstrap, Replicates};
+pub use error::MetricError;
+pub use frechet::{Frechet, frechet};
+pub use gaussian::Gaussian;
+pub use inception_score::{InceptionScore, inception_score};
+pub use kernel::{Estimator, KernelDistance, SubsetDistance};
+pub use manifold::{ManifoldScores, manifold_scores};
+pub use modes::{ModeCoverage, mode_coverage};
+pub use moments::Moments;
+pub use normal::{normal_cumulative, normal_quantile};
+pub use points::Points;
+pub use proportion::{Interval, Proportion};
+pub use wasserstein::{SlicedWasserstein, sliced_wasserstein, wasserstein_1d};
