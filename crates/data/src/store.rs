@@ -9,7 +9,7 @@ use crate::card::{Card, CardFile, Format, Part};
 use crate::digest::Stamps;
 use crate::download::{Progress, agent, download};
 use crate::error::{Missing, MissingFile};
-use crate::sources::folder::Listing;
+use crate::sources::listing::Listing;
 
 /// The environment variable that names a root of data sets.
 pub const ROOT_VARIABLE: &str = "SINTER_DATA";
@@ -164,7 +164,7 @@ impl Store {
         let folder = cache.join("datasets").join(&card.folder);
         let files: Vec<&CardFile> = match &card.archive {
             Some(archive) => vec![&archive.file],
-            None => part.files.iter().filter(|file| find_file(&[folder.clone()], file).is_none()).collect(),
+            None => part.files.iter().filter(|file| find_file(std::slice::from_ref(&folder), file).is_none()).collect(),
         };
         let agent = agent();
         for file in files {
@@ -382,5 +382,72 @@ mod tests {
         assert!(prepare(&store).contains("switched off"));
         let store = Store { download: true, cache: None, ..store };
         assert!(prepare(&store).contains("no cache folder"));
+    }
+
+    /// A `.tar.gz` of two files of CIFAR records in `set/`, the records, and their card.
+    fn archived() -> (Vec<u8>, [Vec<u8>; 2], Card) {
+        let record = |label: u8| [vec![label], vec![10 * label; 3072]].concat();
+        let files = [[record(1), record(0)].concat(), record(2)];
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, bytes) in ["set/b1.bin", "set/b2.bin"].iter().zip(&files) {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, bytes.as_slice()).unwrap();
+        }
+        let archive = gzip(&builder.into_inner().unwrap());
+        let file = |name, bytes| format!("{{ name = \"{name}\", bytes = 1, sha256 = \"{}\" }}", sha256(bytes));
+        let text = format!(
+            "name = \"own\"\ndescription = \"\"\nsource = \"\"\nlicence = \"\"\nobtain = \"\"\nfolder = \"own\"\n\
+             shape = [3, 32, 32]\nclasses = [\"a\", \"b\", \"c\"]\nformat = {{ type = \"cifar\", label_bytes = 1 }}\n\
+             archive = {{ folder = \"set\", file = {} }}\ntrain = {{ count = 3, files = [{}, {}] }}\n",
+            file("all.tar.gz", &archive),
+            file("b1.bin", &files[0]),
+            file("b2.bin", &files[1])
+        );
+        (archive, files, Card::parse(&text, Path::new("own.toml")).unwrap())
+    }
+
+    #[test]
+    fn an_archive_does_as_it_is_or_unpacked() {
+        let (archive, [first, second], card) = archived();
+        type Layout<'a> = &'a [(&'a str, &'a [u8])];
+        let packed = gzip(&second);
+        let layouts: [Layout<'_>; 4] = [
+            &[("all.tar.gz", &archive)],
+            &[("b1.bin", &first), ("b2.bin", &second)],
+            &[("set/b1.bin", &first), ("set/b2.bin.gz", &packed)],
+            // A part of it unpacked: the archive is whole.
+            &[("set/b1.bin", &first), ("all.tar.gz", &archive)],
+        ];
+        for layout in layouts {
+            let (_place, folder, store) = places();
+            fs::create_dir(folder.join("set")).unwrap();
+            layout.iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).unwrap());
+            let source = open_card(&card, Split::Train, &store, &mut |_| {}).unwrap();
+            let labels: Vec<_> = (0..3).map(|index| source.example(index).unwrap().class.unwrap()).collect();
+            assert_eq!(labels, [1, 0, 2]);
+        }
+        let (_place, folder, store) = places();
+        fs::write(folder.join("all.tar.gz"), &archive[1..]).unwrap();
+        let text = open_card(&card, Split::Train, &store, &mut |_| {}).err().unwrap().to_string();
+        assert!(text.contains("all.tar.gz") && text.contains(&sha256(&archive)), "{text}");
+    }
+
+    #[test]
+    fn verified_files_that_are_not_what_the_card_says_are_told() {
+        let (_, [first, second], mut card) = archived();
+        let (_place, folder, store) = places();
+        fs::write(folder.join("b1.bin"), first).unwrap();
+        fs::write(folder.join("b2.bin"), second).unwrap();
+        let mut says = |change: fn(&mut Card)| {
+            change(&mut card);
+            open_card(&card, Split::Train, &store, &mut |_| {}).err().unwrap().to_string()
+        };
+        let text = says(|card| card.train.as_mut().unwrap().count = 4);
+        assert!(text.contains("3 examples, but the card `own` says 4"), "{text}");
+        let text = says(|card| card.classes.truncate(2));
+        assert!(text.contains("b2.bin") && text.contains("record 0 has label 2"), "{text}");
+        let text = says(|card| card.train = None);
+        assert!(text.contains("no train split"), "{text}");
     }
 }

@@ -4,6 +4,7 @@ mod bytes;
 pub mod cifar;
 pub mod folder;
 pub mod idx;
+pub(crate) mod listing;
 mod stored;
 mod subset;
 mod transformed;
