@@ -1,3 +1,4 @@
 //! Readers for golden data, shared by the golden tests.
 
 pub mod golden;
+pub mod samplers;

@@ -74,13 +74,14 @@ impl DpmMultistep {
             plan.evaluate(self.quantity, evaluation(step), STATE, levels[step]);
             let order = self.order_at(step, steps, levels[step + 1]);
             let weights = self.weights(&levels[step + 1 - order..step + 2]);
-            if self.eta > 0.0 {
+            let noisy = weights.noise > 0.0;
+            if noisy {
                 plan.noise(NOISE, step);
             }
             let evaluations = weights.evaluations.iter().enumerate();
             let evaluations = evaluations.take(order).map(|(age, weight)| (*weight, evaluation(step - age)));
             let terms = [(weights.state, STATE)].into_iter().chain(evaluations);
-            plan.combine(STATE, terms.chain((self.eta > 0.0).then_some((weights.noise, NOISE))));
+            plan.combine(STATE, terms.chain(noisy.then_some((weights.noise, NOISE))));
             plan.reach(levels[step + 1]);
         }
     }

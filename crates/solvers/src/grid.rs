@@ -6,6 +6,8 @@ use sinter_config::Problems;
 use sinter_process::schedule::{Spacing, karras, linspace, polyexponential, shift_time};
 use sinter_process::{Path, PathPoint};
 
+use crate::beta::quantile;
+
 /// The levels that a sampler visits, from noise towards data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -19,6 +21,8 @@ pub enum Grid {
     UniformLambda(UniformLambda),
     /// Even in `rho^(1 / power)`: EDM's.
     Karras(Karras),
+    /// Spread as quantiles of a beta distribution in rho.
+    Beta(Beta),
     /// Indices of a discrete path.
     Indices(Indices),
     /// As listed.
@@ -86,6 +90,27 @@ pub struct Karras {
 impl Default for Karras {
     fn default() -> Self {
         Self { power: 7.0, minimum: None, maximum: None }
+    }
+}
+
+/// Levels whose share of the range of rho are evenly spaced quantiles of a beta distribution (Lee et al. 2024): dense at
+/// both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Beta {
+    /// First parameter, > 0; below 1, dense near data.
+    pub a: f64,
+    /// Second parameter, > 0; below 1, dense near noise.
+    pub b: f64,
+    /// Lowest noise-to-signal ratio; the path's where there is none.
+    pub minimum: Option<f64>,
+    /// Highest noise-to-signal ratio; the path's where there is none.
+    pub maximum: Option<f64>,
+}
+
+impl Default for Beta {
+    fn default() -> Self {
+        Self { a: 0.6, b: 0.6, minimum: None, maximum: None }
     }
 }
 
@@ -189,6 +214,11 @@ impl Grid {
                 let (minimum, maximum) = range(*minimum, *maximum);
                 at_rhos(karras(minimum, maximum, *power, count))
             }
+            Self::Beta(Beta { a, b, minimum, maximum }) => {
+                let (minimum, maximum) = range(*minimum, *maximum);
+                let shares = linspace(1.0, 0.0, count).into_iter().map(|share| quantile(share, *a, *b));
+                at_rhos(shares.map(|share| minimum + share * (maximum - minimum)).collect())
+            }
             Self::Indices(indices) => indices.spread(path, steps, count)?,
             Self::Explicit(Explicit { variable, values }) => {
                 values.iter().map(|value| variable.at(path, *value)).collect()
@@ -211,6 +241,11 @@ impl Grid {
             Self::UniformLambda(UniformLambda { power, minimum, maximum })
             | Self::Karras(Karras { power, minimum, maximum }) => {
                 problems.check(positive(*power), "power", "must be above 0");
+                problems.check(ordered(*minimum, *maximum), "minimum", "must not be negative, and below maximum");
+            }
+            Self::Beta(Beta { a, b, minimum, maximum }) => {
+                problems.check(positive(*a), "a", "must be above 0");
+                problems.check(positive(*b), "b", "must be above 0");
                 problems.check(ordered(*minimum, *maximum), "minimum", "must not be negative, and below maximum");
             }
             Self::Indices(_) => {}

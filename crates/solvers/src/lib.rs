@@ -26,6 +26,7 @@
 //! # Ok::<(), sinter_config::Problems>(())
 //! ```
 
+mod beta;
 mod builder;
 mod churn;
 mod clipping;
@@ -52,7 +53,7 @@ pub use ddim::Ddim;
 pub use ddpm::{Ddpm, Variance};
 pub use dpm_multistep::{DpmMultistep, Rule};
 pub use euler::Euler;
-pub use grid::{End, Explicit, Grid, Indices, Karras, ShiftedTime, UniformLambda, UniformTime, Variable};
+pub use grid::{Beta, End, Explicit, Grid, Indices, Karras, ShiftedTime, UniformLambda, UniformTime, Variable};
 pub use heun::Heun;
 pub use level::Level;
 pub use plan::{Operation, Plan, Quantity, Register};
