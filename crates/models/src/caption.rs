@@ -270,3 +270,57 @@ impl CaptionBlock {
         x.clone() + self.mlp.forward_gelu(self.mlp_norm.forward(x))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, device, randomized, rounding, values};
+
+    fn vocabulary() -> Vocabulary {
+        Vocabulary::new(["a", "red", "blue", "circle", "left", "of", "square"]).unwrap()
+    }
+
+    #[test]
+    fn captions_become_tokens() {
+        let vocabulary = vocabulary();
+        assert_eq!(vocabulary.size(), 9);
+        let (tokens, used) = vocabulary.encode("A red circle, left of a blue square.", 10).unwrap();
+        assert_eq!((tokens, used), (vec![1, 2, 3, 5, 6, 7, 2, 4, 8, 0], 9));
+        assert_eq!(vocabulary.encode("", 2).unwrap(), (vec![1, 0], 1));
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_an_error() {
+        let vocabulary = vocabulary();
+        assert_eq!(
+            vocabulary.encode("a red circel", 10).unwrap_err().to_string(),
+            "unknown word \"circel\" in caption \"a red circel\", did you mean \"circle\"?"
+        );
+        assert_eq!(
+            vocabulary.encode("a red circle", 3).unwrap_err().to_string(),
+            "caption \"a red circle\" has 3 words, there is room for 2"
+        );
+        for words in [vec!["a", "a"], vec!["two words"], vec!["Upper"], vec![""]] {
+            assert!(matches!(Vocabulary::new(words), Err(CaptionError::NotAWord(_))));
+        }
+    }
+
+    #[test]
+    fn padding_says_nothing_and_words_and_their_order_do() {
+        let (device, vocabulary) = (device(), vocabulary());
+        let shape = DataShape::images(1, 4, 4).with_captions(vocabulary.size(), 6);
+        let config = CaptionConfig { width: 16, depth: 2, heads: 2 };
+        let encoder = randomized(CaptionEncoder::new(&config, &shape, &mut Initialization::new(0, &device)));
+        let pooled = |captions: &[&str]| {
+            let caption = vocabulary.caption(captions, 6, &device).unwrap();
+            values(&encoder.forward(Some(&caption), captions.len()).pooled)
+        };
+        let together = pooled(&["red circle", "a red circle left of", ""]);
+        assert_close(&together[..16], &pooled(&["red circle"]), rounding());
+        assert_ne!(pooled(&["red circle"]), pooled(&["circle red"]));
+        assert_ne!(pooled(&["red circle"]), pooled(&["blue circle"]));
+        let none = encoder.forward(None, 2);
+        assert_eq!(none.tokens.dims(), [2, 6, 16]);
+        assert_close(&values(&none.pooled)[16..], &together[32..], rounding());
+    }
+}

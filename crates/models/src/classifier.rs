@@ -149,3 +149,60 @@ impl Classifier {
         self.logits(self.features(x), dropout)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters;
+    use crate::testing::{normal, values};
+
+    #[test]
+    fn images_become_features_and_logits() {
+        let device = Device::flex();
+        let shape = DataShape::images(1, 28, 28).with_classes(10);
+        let network = ClassifierConfig::default().build(&shape, &device, 0).unwrap();
+        let x = normal::<4>(0, [2, 1, 28, 28], &device);
+        let features = network.features(x.clone());
+        assert_eq!(features.dims(), [2, 128]);
+        let logits = network.forward(x.clone(), None);
+        assert_eq!(logits.dims(), [2, 10]);
+        assert_eq!(values(&logits), values(&network.logits(features, None)));
+        // The weights that a fresh network draws keep features of the order of one.
+        let largest = values(&network.features(x)).iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        assert!((0.01..10.0).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn a_few_steps_downhill_tell_two_classes_apart() {
+        let device = Device::flex().autodiff();
+        let shape = DataShape::images(1, 8, 8).with_classes(2);
+        let config = ClassifierConfig { channels: 8, depth: 2, features: 16, groups: 4, dropout: 0.0 };
+        let mut network = config.build(&shape, &device, 0).unwrap();
+        // Brighter on the left or on the right.
+        let side = Tensor::<2>::from_data([[1.0], [-1.0], [1.0], [-1.0]], &device).reshape([4, 1, 1, 1]);
+        let half = Tensor::<4>::ones([1, 1, 8, 4], &device);
+        let image = Tensor::cat(vec![half.clone(), half * -1.0], 3);
+        let x = normal::<4>(0, [4, 1, 8, 8], &device) * 0.3 + image * side.clone();
+        let sign = side.reshape([4, 1]);
+        let margin = |network: &Classifier| {
+            let logits = network.forward(x.clone(), None);
+            (logits.clone().narrow(1, 0, 1) - logits.narrow(1, 1, 1)) * sign.clone() // [4, 1]
+        };
+        for _ in 0..30 {
+            let loss = ((margin(&network) * -1.0).exp() + 1.0).log().mean();
+            let gradients = parameters::gradients(&network, &loss.backward());
+            network = parameters::map(network, |name, flat| flat - gradients[name].clone() * 0.1);
+        }
+        assert!(values(&margin(&network)).iter().all(|margin| *margin > 0.0));
+    }
+
+    #[test]
+    fn one_class_is_nothing_to_tell_apart() {
+        let config = ClassifierConfig { groups: 7, ..ClassifierConfig::default() };
+        let problems = config.build(&DataShape::images(1, 8, 8), &Device::flex(), 0).unwrap_err();
+        assert_eq!(
+            problems.to_string(),
+            "groups: 7 groups do not divide 32 channels\na classifier needs data with at least two classes"
+        );
+    }
+}

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 
+use crate::classifier::ClassifierConfig;
 use crate::condition::Condition;
 use crate::dit::{Dit, DitConfig};
 use crate::initialization::Initialization;
@@ -22,6 +23,8 @@ pub enum ModelConfig {
     Dit(DitConfig),
     /// A residual multilayer perceptron, for points in the plane.
     Mlp(MlpConfig),
+    /// A convolutional classifier, which evaluation takes features from.
+    Classifier(ClassifierConfig),
 }
 
 impl ModelConfig {
@@ -31,15 +34,17 @@ impl ModelConfig {
             Self::Unet(config) => config.validate(shape),
             Self::Dit(config) => config.validate(shape),
             Self::Mlp(config) => config.validate(shape),
+            Self::Classifier(config) => config.validate(shape),
         }
     }
 
-    /// The network, with weights drawn from `seed`; on an autodiff device it can be trained.
+    /// The backbone, with weights drawn from `seed`; on an autodiff device it can be trained.
     ///
     /// # Errors
-    /// Every problem that [`validate`](Self::validate) finds.
+    /// Every problem that [`validate`](Self::validate) finds; a classifier is not a backbone and is built by
+    /// [`ClassifierConfig::build`].
     pub fn build(&self, shape: &DataShape, device: &Device, seed: u64) -> Result<Network, Problems> {
-        let problems = self.validate(shape);
+        let mut problems = self.validate(shape);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -48,6 +53,10 @@ impl ModelConfig {
             Self::Unet(config) => Network::Unet(Unet::new(config, shape, &mut init)),
             Self::Dit(config) => Network::Dit(Dit::new(config, shape, &mut init)),
             Self::Mlp(config) => Network::Mlp(ResidualMlp::new(config, shape, &mut init)),
+            Self::Classifier(_) => {
+                problems.push("type", "a classifier does not map images to images");
+                return Err(problems);
+            }
         })
     }
 
@@ -57,6 +66,7 @@ impl ModelConfig {
             Self::Unet(config) => config.null_class,
             Self::Dit(config) => config.null_class,
             Self::Mlp(config) => config.null_class,
+            Self::Classifier(_) => false,
         }
     }
 
@@ -65,7 +75,7 @@ impl ModelConfig {
         match self {
             Self::Unet(config) => config.learned_variance,
             Self::Dit(config) => config.learned_variance,
-            Self::Mlp(_) => false,
+            Self::Mlp(_) | Self::Classifier(_) => false,
         }
     }
 }
@@ -97,6 +107,168 @@ impl Network {
             Self::Unet(network) => network.forward(x, time_label, condition, dropout),
             Self::Dit(network) => network.forward(x, time_label, condition, dropout),
             Self::Mlp(network) => network.forward(x, time_label, condition, dropout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::caption::{CaptionConfig, Vocabulary};
+    use crate::parameters;
+    use crate::testing::{assert_close, device, normal, randomized, rounding, values};
+
+    const SHAPE: DataShape =
+        DataShape { channels: 2, height: 8, width: 8, classes: 3, vocabulary: 5, caption_length: 4 };
+
+    /// One small network of each kind and the data that it is for.
+    fn networks(dropout: f64) -> Vec<(ModelConfig, DataShape)> {
+        let caption = CaptionConfig { width: 8, depth: 1, heads: 2 };
+        let unet = UnetConfig {
+            channels: 8,
+            multipliers: vec![1, 2],
+            blocks: 1,
+            attention: vec![4],
+            heads: 2,
+            groups: 4,
+            dropout,
+            caption: caption.clone(),
+            ..UnetConfig::default()
+        };
+        let plain =
+            UnetConfig { residual_resample: false, scale_shift_norm: false, attention: vec![8], ..unet.clone() };
+        let dit = DitConfig { width: 16, depth: 2, heads: 2, dropout, caption, ..DitConfig::default() };
+        let mlp = MlpConfig { width: 16, depth: 2, dropout, ..MlpConfig::default() };
+        let points = DataShape::images(2, 1, 1).with_classes(3);
+        vec![
+            (ModelConfig::Unet(unet), SHAPE),
+            (ModelConfig::Unet(plain), SHAPE),
+            (ModelConfig::Dit(dit), SHAPE),
+            (ModelConfig::Mlp(mlp), points),
+        ]
+    }
+
+    fn condition(shape: &DataShape, batch: usize, device: &Device) -> Condition {
+        let class = (0..batch).map(|i| (i % (shape.classes + 1)) as i64).collect();
+        let class = Tensor::from_data(TensorData::new(class, [batch]), device);
+        let captions: Vec<&str> = ["red", "blue red", "", "green"].into_iter().cycle().take(batch).collect();
+        let vocabulary = Vocabulary::new(["red", "green", "blue"]).unwrap();
+        let caption = vocabulary.caption(&captions, shape.caption_length.max(4), device).unwrap();
+        Condition { class: Some(class), caption: Some(caption) }
+    }
+
+    fn inputs(shape: &DataShape, batch: usize, device: &Device) -> (Tensor<4>, Tensor<1>) {
+        let x = normal(0, [batch, shape.channels, shape.height, shape.width], device);
+        (x, normal::<1>(1, [batch], device) * 100.0)
+    }
+
+    #[test]
+    fn all_that_is_asked_for_matters_and_rows_do_not_meet() {
+        let device = Device::flex();
+        for (config, shape) in networks(0.0) {
+            let network = randomized(config.build(&shape, &device, 0).unwrap());
+            let (x, time) = inputs(&shape, 4, &device);
+            let asked = condition(&shape, 4, &device);
+            let y = network.forward(x.clone(), time.clone(), &asked, None);
+            assert_eq!(y.dims(), x.dims());
+
+            let rolled = |condition: Condition| {
+                values(&network.forward(x.clone().roll_dim(1, 0), time.clone().roll_dim(1, 0), &condition, None))
+            };
+            let mut all = asked.clone();
+            all.class = all.class.map(|class| class.roll_dim(1, 0));
+            all.caption = all.caption.map(|mut caption| {
+                caption.tokens = caption.tokens.roll_dim(1, 0);
+                caption.mask = caption.mask.roll_dim(1, 0);
+                caption
+            });
+            assert_close(&rolled(all.clone()), &values(&y.clone().roll_dim(1, 0)), 1e-5);
+            let without = |part: &str| match part {
+                "class" => Condition { class: asked.class.clone(), ..all.clone() },
+                _ => Condition { caption: asked.caption.clone(), ..all.clone() },
+            };
+            assert_ne!(rolled(without("class")), rolled(all.clone()));
+            if shape.has_captions() {
+                assert_ne!(rolled(without("caption")), rolled(all.clone()));
+            }
+            let later = network.forward(x.clone(), time.clone() + 50.0, &asked, None);
+            assert_ne!(values(&later), values(&y));
+        }
+    }
+
+    /// The gradient of a batch is the sum of those of its halves, dropout included.
+    #[test]
+    fn accumulated_gradients_are_those_of_the_large_batch() {
+        let device = Device::flex().autodiff();
+        for (config, shape) in networks(0.2) {
+            let network = randomized(config.build(&shape, &device, 0).unwrap());
+            let (x, time) = inputs(&shape, 4, &device);
+            let asked = condition(&shape, 4, &device);
+            let gradient = |start: usize, length: usize| {
+                let mut part = asked.clone();
+                part.class = part.class.map(|class| class.narrow(0, start, length));
+                part.caption = part.caption.map(|mut caption| {
+                    caption.tokens = caption.tokens.narrow(0, start, length);
+                    caption.mask = caption.mask.narrow(0, start, length);
+                    caption
+                });
+                let key = DropoutKey { seed: 7, first_image: 100 + start as u64 };
+                let (x, time) = (x.clone().narrow(0, start, length), time.clone().narrow(0, start, length));
+                let loss = network.forward(x, time, &part, Some(key)).square().sum();
+                parameters::gradients(&network, &loss.backward())
+            };
+            let flat =
+                |gradients: BTreeMap<String, Tensor<1>>| -> Vec<f32> { gradients.values().flat_map(values).collect() };
+            let (whole, first, second) = (flat(gradient(0, 4)), flat(gradient(0, 2)), flat(gradient(2, 2)));
+            let sum: Vec<f32> = first.iter().zip(&second).map(|(a, b)| a + b).collect();
+            let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+            let difference: Vec<f32> = whole.iter().zip(&sum).map(|(a, b)| a - b).collect();
+            let relative = norm(&difference) / norm(&whole);
+            assert!(relative < 1e-6, "{relative:e}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_read_as_it_is_written() {
+        for (config, _) in networks(0.1) {
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), config);
+        }
+        let unknown = serde_json::from_str::<ModelConfig>(r#"{"type": "dit", "widht": 3}"#).unwrap_err();
+        assert!(unknown.to_string().contains("widht"), "{unknown}");
+    }
+
+    /// Outputs and gradients of every kind of network on the device under test, against the CPU's.
+    #[test]
+    #[ignore = "needs SINTER_TEST_DEVICE and a build with that device's feature"]
+    fn devices_agree_with_the_cpu() {
+        assert_ne!(device(), Device::flex(), "SINTER_TEST_DEVICE is unset: there is nothing to compare");
+        let run = |config: &ModelConfig, shape: &DataShape, device: &Device| {
+            let device = &device.clone().autodiff();
+            let network = randomized(config.build(shape, device, 0).unwrap());
+            let (x, time) = inputs(shape, 2, device);
+            let key = Some(DropoutKey { seed: 7, first_image: 0 });
+            let y = network.forward(x, time, &condition(shape, 2, device), key);
+            let gradients = parameters::gradients(&network, &y.clone().square().sum().backward());
+            let mut all: BTreeMap<String, Vec<f32>> =
+                gradients.iter().map(|(name, gradient)| (name.clone(), values(gradient))).collect();
+            all.insert("output".into(), values(&y));
+            all
+        };
+        for (config, shape) in networks(0.1) {
+            let (there, here) = (run(&config, &shape, &device()), run(&config, &shape, &Device::flex()));
+            let largest = here.values().flatten().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            for (name, expected) in &here {
+                // Gradients that are zero by structure are noise on both.
+                if expected.iter().any(|value| value.abs() > 1e-5 * largest) {
+                    println!("{name}");
+                    assert_close(&there[name], expected, rounding());
+                }
+            }
         }
     }
 }

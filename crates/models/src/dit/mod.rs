@@ -86,3 +86,6 @@ impl DitConfig {
         (self.width as f64 * self.mlp_ratio) as usize
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,23 +69,42 @@ impl Dit {
         dropout: Option<DropoutKey>,
     ) -> Tensor<4> {
         let [b, _, h, w] = x.dims();
-        let (rows, columns) = (h / self.patch, w / self.patch);
+        let context = self.context(b, time_label, condition, dropout);
+        let tokens = self.through(&self.blocks, x, &context); // [b, n, d]
+        let patches = self.final_layer.forward(tokens, &context); // [b, n, p p c]
+        unpatchify(patches, h / self.patch, w / self.patch, self.patch)
+    }
 
+    /// The tokens `[b, n, d]` that leave the first `blocks` blocks.
+    pub fn tokens(&self, x: Tensor<4>, time_label: Tensor<1>, condition: &Condition, blocks: usize) -> Tensor<3> {
+        let context = self.context(x.dims()[0], time_label, condition, None);
+        self.through(&self.blocks[..blocks.min(self.blocks.len())], x, &context)
+    }
+
+    /// Images `[b, c, h, w]` to tokens `[b, n, d]`, through some blocks.
+    fn through(&self, blocks: &[DitBlock], x: Tensor<4>, context: &Context) -> Tensor<3> {
+        let tokens = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]
+        blocks.iter().fold(tokens, |tokens, block| block.forward(tokens, context))
+    }
+
+    /// What blocks are told, from time labels `[b]` and what is asked for.
+    fn context(
+        &self,
+        batch: usize,
+        time_label: Tensor<1>,
+        condition: &Condition,
+        dropout: Option<DropoutKey>,
+    ) -> Context {
         let mut embedding = self.time_embedding.forward(time_label); // [b, d]
-        let class = self.class_embedding.as_ref().and_then(|table| table.forward(condition.class.clone(), b));
+        let class = self.class_embedding.as_ref().and_then(|table| table.forward(condition.class.clone(), batch));
         if let Some(class) = class {
             embedding = embedding + class;
         }
-        let caption = self.caption_encoder.as_ref().map(|encoder| encoder.forward(condition.caption.as_ref(), b));
+        let encode = |encoder: &CaptionEncoder| encoder.forward(condition.caption.as_ref(), batch);
+        let caption = self.caption_encoder.as_ref().map(encode);
         if let (Some(layer), Some(caption)) = (&self.caption_embedding, &caption) {
             embedding = embedding + layer.forward(caption.pooled.clone());
         }
-        let context = Context { embedding: kernels::silu(embedding), caption, dropout };
-
-        let mut tokens = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]
-        for block in &self.blocks {
-            tokens = block.forward(tokens, &context); // [b, n, d]
-        }
-        unpatchify(self.final_layer.forward(tokens, &context), rows, columns, self.patch)
+        Context { embedding: kernels::silu(embedding), caption, dropout }
     }
 }

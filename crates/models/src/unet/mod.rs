@@ -135,3 +135,6 @@ impl UnetConfig {
         self.head_channels.map_or(self.heads, |size| channels / size)
     }
 }
+
+#[cfg(test)]
+mod tests;
