@@ -147,3 +147,93 @@ impl Denoised {
         self.data.iter().zip(&self.noise).map(|(data, noise)| target.data * data + target.noise * noise).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::path::VpLinear;
+    use crate::random::{Key, Stream};
+
+    fn plane() -> Mixture {
+        let means = vec![vec![-1.0, 0.5], vec![0.7, 0.9], vec![0.2, -1.4]];
+        let variances = vec![vec![0.2, 0.1], vec![0.05, 0.3], vec![0.4, 0.15]];
+        Mixture::new(vec![1.0, 2.0, 0.5], means, variances).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_is_the_gradient(x in -2.0f64..2.0, y in -2.0f64..2.0, t in 0.05f64..0.95) {
+            let (mixture, point, h) = (plane(), Path::LinearFlow.at(t), 1e-5);
+            let log_density = |x: f64, y: f64| mixture.denoise(&[x, y], point.alpha, point.sigma).log_density;
+            let gradient = [
+                (log_density(x + h, y) - log_density(x - h, y)) / (2.0 * h),
+                (log_density(x, y + h) - log_density(x, y - h)) / (2.0 * h),
+            ];
+            let score = mixture.denoise(&[x, y], point.alpha, point.sigma).score;
+            for (score, gradient) in score.iter().zip(gradient) {
+                prop_assert!((score - gradient).abs() < 1e-5 * (1.0 + score.abs()), "{score} {gradient}");
+            }
+        }
+
+        /// Conditional means add up to the state, and every prediction reads back the same data.
+        #[test]
+        fn means_add_up(x in -2.0f64..2.0, y in -2.0f64..2.0, t in 0.05f64..0.95) {
+            let (mixture, point, state) = (plane(), Path::VpLinear(VpLinear::default()).at(t), [x, y]);
+            let known = mixture.denoise(&state, point.alpha, point.sigma);
+            for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Velocity, Prediction::Score] {
+                let (map, output) = (prediction.data_from(&point), known.predict(&prediction, &point));
+                for i in 0..2 {
+                    prop_assert!((point.alpha * known.data[i] + point.sigma * known.noise[i] - state[i]).abs() < 1e-13);
+                    prop_assert!((map.x * state[i] + map.prediction * output[i] - known.data[i]).abs() < 1e-9);
+                }
+            }
+        }
+    }
+
+    /// One Gaussian has a closed form: `E[x0 | x] = m + alpha v (x - alpha m) / (alpha^2 v + sigma^2)`.
+    #[test]
+    fn one_gaussian_is_the_wiener_filter() {
+        let mixture = Mixture::new(vec![3.0], vec![vec![0.4]], vec![vec![0.25]]).unwrap();
+        let (alpha, sigma, x) = (0.8, 0.6, 1.1);
+        let known = mixture.denoise(&[x], alpha, sigma);
+        let variance = 0.25 * alpha * alpha + sigma * sigma;
+        assert!((known.data[0] - (0.4 + alpha * 0.25 * (x - alpha * 0.4) / variance)).abs() < 1e-15);
+        let log_density = -0.5 * ((x - alpha * 0.4).powi(2) / variance + (std::f64::consts::TAU * variance).ln());
+        assert!((known.log_density - log_density).abs() < 1e-15);
+    }
+
+    #[test]
+    fn both_ends_are_exact() {
+        let mixture = plane();
+        assert_eq!(mixture.denoise(&[0.3, -0.2], 1.0, 0.0).data.len(), 2);
+        let noise = mixture.denoise(&[0.3, -0.2], 0.0, 1.0);
+        for (data, mean) in noise.data.iter().zip(mixture.mean()) {
+            assert!((data - mean).abs() < 1e-15);
+        }
+        let data = mixture.denoise(&[0.3, -0.2], 1.0, 0.0);
+        assert!((data.data[0] - 0.3).abs() < 1e-15 && (data.data[1] + 0.2).abs() < 1e-15);
+    }
+
+    #[test]
+    fn samples_have_the_moments() {
+        let (mixture, key, n) = (plane(), Key::new(1, Stream::TEST), 40_000);
+        let samples: Vec<Vec<f64>> = (0..n).map(|i| mixture.sample(&key.at(i))).collect();
+        for (i, (mean, variance)) in mixture.mean().into_iter().zip(mixture.variance()).enumerate() {
+            let count = n as f64;
+            let sampled = samples.iter().map(|s| s[i]).sum::<f64>() / count;
+            let spread = samples.iter().map(|s| (s[i] - mean).powi(2)).sum::<f64>() / count;
+            assert!((sampled - mean).abs() < 4.0 * (variance / count).sqrt(), "{sampled} {mean}");
+            assert!((spread / variance - 1.0).abs() < 4.0 * (2.0 / count).sqrt(), "{spread} {variance}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_mixture_is_refused() {
+        assert!(Mixture::new(vec![], vec![], vec![]).is_err());
+        assert!(Mixture::new(vec![1.0], vec![vec![0.0]], vec![vec![0.0]]).is_err());
+        assert!(Mixture::new(vec![1.0], vec![vec![0.0, 1.0]], vec![vec![1.0]]).is_err());
+        assert!(Mixture::new(vec![-1.0], vec![vec![0.0]], vec![vec![1.0]]).is_err());
+    }
+}

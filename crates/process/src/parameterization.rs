@@ -147,3 +147,55 @@ impl Parameterization {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::{Discrete, Edm};
+
+    #[test]
+    fn labels_are_those_of_the_literature() {
+        let edm = Path::Edm(Edm::default());
+        let point = edm.at(0.4);
+        assert!((TimeLabel::LogSigma.label(&edm, &point) - point.sigma.ln() / 4.0).abs() < 1e-15);
+        assert!((TimeLabel::Native.label(&edm, &point) - point.sigma).abs() < 1e-15);
+        let scale = InputScale::UnitVariance { sigma_data: 0.5 }.scale(&point);
+        assert!((scale - 1.0 / (point.sigma.powi(2) + 0.25).sqrt()).abs() < 1e-15);
+
+        let chain = Path::Discrete(Discrete::default());
+        let point = chain.at(chain.time_of_native(250.0));
+        for label in [TimeLabel::Native, TimeLabel::Index { steps: 1000 }] {
+            assert!((label.label(&chain, &point) - 250.0).abs() < 1e-10);
+        }
+        assert_eq!(TimeLabel::Thousand.label(&Path::LinearFlow, &Path::LinearFlow.at(0.25)), 250.0);
+    }
+
+    #[test]
+    fn data_can_be_read_in_the_whole_range() {
+        for path in
+            [Path::LinearFlow, Path::Trigonometric, Path::Discrete(Discrete::new(Default::default(), 1000, true))]
+        {
+            for prediction in [Prediction::Epsilon, Prediction::Score, Prediction::Velocity, Prediction::V] {
+                let parameterization = Parameterization {
+                    path: path.clone(),
+                    prediction,
+                    input_scale: Default::default(),
+                    time_label: Default::default(),
+                };
+                let (first, last) = parameterization.time_range();
+                let map = parameterization.data_from(&path.at(last));
+                assert!(first < last && map.x.abs() < 100.0 && map.prediction.abs() < 100.0, "{path:?} {prediction:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_parameterization_survives_its_checkpoint() {
+        let text = r#"{"path": {"type": "edm"}, "prediction": {"type": "edm_f"},
+                       "input_scale": {"type": "unit_variance"}, "time_label": {"type": "log_sigma"}}"#;
+        let read: Parameterization = serde_json::from_str(text).unwrap();
+        assert_eq!(read.prediction, Prediction::EdmF { sigma_data: 0.5 });
+        assert_eq!(serde_json::from_str::<Parameterization>(&serde_json::to_string(&read).unwrap()).unwrap(), read);
+        assert!(read.validate().is_empty());
+    }
+}

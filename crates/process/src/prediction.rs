@@ -141,3 +141,90 @@ impl Prediction {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Prediction; 7] = [
+        Prediction::Epsilon,
+        Prediction::Data,
+        Prediction::V,
+        Prediction::Score,
+        Prediction::Velocity,
+        Prediction::EdmF { sigma_data: 0.5 },
+        Prediction::EdmF { sigma_data: 1.3 },
+    ];
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-9 * (1.0 + b.abs())
+    }
+
+    prop_compose! {
+        /// Any point at which the state and its velocity determine data and noise.
+        fn points()(alpha in 0.05f64..2.0, sigma in 0.05f64..2.0, fall in 0.1f64..5.0, rise in 0.1f64..5.0) -> PathPoint {
+            PathPoint { t: 0.5, alpha, sigma, alpha_dot: -fall, sigma_dot: rise }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn data_and_noise_come_back(point in points(), data in -3.0f64..3.0, noise in -3.0f64..3.0) {
+            let x = point.alpha * data + point.sigma * noise;
+            let outputs = ALL.map(|prediction| {
+                let target = prediction.target(&point);
+                target.data * data + target.noise * noise
+            });
+            for (prediction, output) in ALL.iter().zip(outputs) {
+                let read = |map: Linear| map.x * x + map.prediction * output;
+                prop_assert!(close(read(prediction.data_from(&point)), data), "{prediction:?}");
+                prop_assert!(close(read(prediction.noise_from(&point)), noise), "{prediction:?}");
+                for (other, expected) in ALL.iter().zip(outputs) {
+                    prop_assert!(close(read(prediction.convert(other, &point)), expected), "{prediction:?} {other:?}");
+                }
+            }
+        }
+
+        /// Karras et al. 2022, table 1, as printed.
+        #[test]
+        fn edm_is_its_preconditioning(sigma in 0.002f64..80.0, sigma_data in 0.1f64..2.0) {
+            let point = PathPoint { t: 0.5, alpha: 1.0, sigma, alpha_dot: 0.0, sigma_dot: 1.0 };
+            let square = sigma.powi(2) + sigma_data.powi(2);
+            let map = Prediction::EdmF { sigma_data }.data_from(&point);
+            prop_assert!(close(map.x, sigma_data.powi(2) / square));
+            prop_assert!(close(map.prediction, sigma * sigma_data / square.sqrt()));
+        }
+
+        /// F is the negative v of unit-variance data on the unit circle.
+        #[test]
+        fn edm_is_negative_v(sigma in 0.002f64..80.0, sigma_data in 0.1f64..2.0) {
+            let point = PathPoint { t: 0.5, alpha: 1.0, sigma, alpha_dot: 0.0, sigma_dot: 1.0 };
+            let (sine, cosine) = (sigma / sigma_data).atan().sin_cos();
+            let circle = PathPoint { alpha: cosine, sigma: sine, ..point };
+            let (f, v) = (Prediction::EdmF { sigma_data }.target(&point), Prediction::V.target(&circle));
+            prop_assert!(close(f.data * sigma_data, -v.data) && close(f.noise, -v.noise));
+        }
+    }
+
+    #[test]
+    fn v_velocity_and_f_are_read_at_both_ends() {
+        for (alpha, sigma) in [(1.0, 0.0), (0.0, 1.0)] {
+            let point = PathPoint { t: sigma, alpha, sigma, alpha_dot: -1.0, sigma_dot: 1.0 };
+            for prediction in [Prediction::V, Prediction::Velocity, Prediction::EdmF { sigma_data: 0.5 }] {
+                for map in [prediction.data_from(&point), prediction.noise_from(&point)] {
+                    assert!(map.x.is_finite() && map.prediction.is_finite(), "{prediction:?} {alpha}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn linear_flow_reads_as_published() {
+        let point = crate::Path::LinearFlow.at(0.3);
+        let (data, noise) = (Prediction::Velocity.data_from(&point), Prediction::Velocity.noise_from(&point));
+        assert!(close(data.x, 1.0) && close(data.prediction, -0.3));
+        assert!(close(noise.x, 1.0) && close(noise.prediction, 0.7));
+    }
+}

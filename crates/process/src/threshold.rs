@@ -18,3 +18,21 @@ fn quantile(sorted: &[f64], ratio: f64) -> f64 {
     let at = |rank: f64| sorted.get(rank as usize).copied().unwrap_or(f64::NAN);
     at(rank.floor()) + (rank - rank.floor()) * (at(rank.ceil()) - at(rank.floor()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_the_quantile_between_one_and_the_largest() {
+        let image: Vec<f64> = (0..=10).map(|i| f64::from(i) * if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let bound = |ratio, largest| dynamic_threshold(&mut image.clone(), ratio, largest);
+        assert_eq!(bound(0.25, 100.0), 2.5);
+        assert_eq!(bound(1.0, 100.0), 10.0);
+        assert_eq!(bound(0.25, 2.0), 2.0);
+        assert_eq!(bound(0.05, 2.0), 1.0);
+        let mut clipped = [-3.0, 0.5, 1.5];
+        dynamic_threshold(&mut clipped, 0.995, 1.0);
+        assert_eq!(clipped, [-1.0, 0.5, 1.0]);
+    }
+}

@@ -146,7 +146,7 @@ impl TimeDistribution {
             Self::LogitNormal { mean, deviation } => 1.0 / (1.0 + (-mean - deviation * normal::quantile(u)).exp()),
             // The paper's u runs the other way.
             Self::Mode { scale } => u * (1.0 + scale) - scale * (FRAC_PI_2 * u).sin().powi(2),
-            Self::UShaped { a } if a == 0.0 => u,
+            Self::UShaped { a: 0.0 } => u,
             // The distribution function is 1/2 + sinh(a (t - 1/2)) / (2 sinh(a / 2)).
             Self::UShaped { a } => 0.5 + ((2.0 * u - 1.0) * (0.5 * a).sinh()).asinh() / a,
         }
@@ -167,7 +167,7 @@ impl TimeDistribution {
                 let u = bisect(|u| self.unit_quantile(u) < t);
                 1.0 / (1.0 + scale - scale * FRAC_PI_2 * (PI * u).sin())
             }
-            Self::UShaped { a } if a == 0.0 => 1.0,
+            Self::UShaped { a: 0.0 } => 1.0,
             Self::UShaped { a } => 0.5 * a * (a * (t - 0.5)).cosh() / (0.5 * a).sinh(),
         }
     }
@@ -206,4 +206,107 @@ fn bisect(below: impl Fn(f64) -> bool) -> f64 {
         if below(middle) { low = middle } else { high = middle }
     }
     0.5 * (low + high)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::path::{Edm, VpCosine, VpLinear};
+    use crate::random::Stream;
+
+    const LAWS: [TimeDistribution; 8] = [
+        TimeDistribution::Uniform,
+        TimeDistribution::Lognormal { mean: -1.2, deviation: 1.2 },
+        TimeDistribution::LogitNormal { mean: 0.0, deviation: 1.0 },
+        TimeDistribution::LogitNormal { mean: -0.8, deviation: 0.6 },
+        TimeDistribution::Mode { scale: 1.29 },
+        TimeDistribution::Mode { scale: -0.7 },
+        TimeDistribution::UShaped { a: 4.0 },
+        TimeDistribution::UShaped { a: 0.0 },
+    ];
+
+    fn paths() -> [Path; 4] {
+        [
+            Path::LinearFlow,
+            Path::Edm(Edm::default()),
+            Path::VpLinear(VpLinear::default()),
+            Path::VpCosine(VpCosine::default()),
+        ]
+    }
+
+    proptest! {
+        /// The density at a quantile is the reciprocal of the quantile's slope.
+        #[test]
+        fn quantile_and_density_are_one_law(u in 0.02f64..0.98) {
+            for path in paths() {
+                for law in LAWS {
+                    let h = 1e-6;
+                    let slope = (law.quantile(&path, u + h) - law.quantile(&path, u - h)) / (2.0 * h);
+                    let density = law.density(&path, law.quantile(&path, u));
+                    prop_assert!((slope * density - 1.0).abs() < 1e-5, "{law:?} {path:?}: {slope} {density}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quantiles_cover_the_range() {
+        for path in paths() {
+            let (first, last) = path.time_range();
+            for law in LAWS {
+                assert!(law.validate().is_empty());
+                let ends = (law.quantile(&path, 0.0), law.quantile(&path, 1.0));
+                assert!((ends.0 - first).abs() < 1e-9 && (ends.1 - last).abs() < 1e-9, "{law:?} {path:?} {ends:?}");
+                assert_eq!((law.density(&path, -0.1), law.density(&path, 1.1)), (0.0, 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn densities_have_their_published_values() {
+        let at = |law: TimeDistribution, t: f64| law.density(&Path::LinearFlow, t);
+        let logit = TimeDistribution::LogitNormal { mean: 0.0, deviation: 1.0 };
+        assert!((at(logit, 0.5) - 4.0 / (2.0 * PI).sqrt()).abs() < 1e-14);
+        let (a, t) = (4.0_f64, 0.2);
+        let mass = 2.0 * (a.exp() - 1.0) / a;
+        let shaped = ((a * t).exp() + (a * (1.0 - t)).exp()) / mass;
+        assert!((at(TimeDistribution::UShaped { a }, t) / shaped - 1.0).abs() < 1e-14);
+        // Esser et al.'s function itself, at its u = 0.3.
+        let (scale, u) = (1.29, 0.3_f64);
+        let published = 1.0 - u - scale * ((FRAC_PI_2 * u).cos().powi(2) - 1.0 + u);
+        let ours = TimeDistribution::Mode { scale }.quantile(&Path::LinearFlow, 1.0 - u);
+        assert!((ours - published).abs() < 1e-15);
+    }
+
+    #[test]
+    fn stratified_times_are_spread_over_the_batch() {
+        let key = Key::new(5, Stream::TIME);
+        let law = TimeLaw { stratified: true, ..TimeLaw::default() };
+        let mut times = law.times(&Path::LinearFlow, &key, 640, 64);
+        times.sort_by(f64::total_cmp);
+        assert!(times.windows(2).all(|pair| (pair[1] - pair[0] - 1.0 / 64.0).abs() < 1e-12));
+        // Another batch has another offset.
+        let other = law.times(&Path::LinearFlow, &key, 704, 64);
+        assert!(other.iter().all(|time| times.iter().all(|t| (t - time).abs() > 1e-9)));
+    }
+
+    #[test]
+    fn times_drawn_one_by_one_do_not_depend_on_the_batch() {
+        let (key, law) = (Key::new(5, Stream::TIME), TimeLaw::default());
+        let whole = law.times(&Path::LinearFlow, &key, 100, 8);
+        let half = law.times(&Path::LinearFlow, &key, 104, 4);
+        assert_eq!(whole[4..], half);
+    }
+
+    #[test]
+    fn settings_are_read_beside_each_other() {
+        let text = r#"{"type": "logit_normal", "mean": 0.5, "stratified": true}"#;
+        let law: TimeLaw = serde_json::from_str(text).unwrap();
+        let distribution = TimeDistribution::LogitNormal { mean: 0.5, deviation: 1.0 };
+        assert_eq!(law, TimeLaw { distribution, stratified: true });
+        assert_eq!(serde_json::from_str::<TimeLaw>(&serde_json::to_string(&law).unwrap()).unwrap(), law);
+        assert!(serde_json::from_str::<TimeLaw>(r#"{"type": "mode", "mean": 0.5}"#).is_err());
+    }
 }

@@ -103,3 +103,99 @@ impl Weight {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::PI;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::path::{Edm, VpLinear};
+    use crate::{Path, TimeDistribution, TimeLaw, normal};
+
+    /// What a recipe comes to: its multiplier on the epsilon loss times the density of half log-SNR, at `lambda`.
+    /// Two recipes with proportional values have the same expected gradient.
+    fn effective(path: &Path, law: &TimeLaw, weight: Weight, prediction: Prediction, lambda: f64) -> f64 {
+        let point = path.at(path.time_of_lambda(lambda));
+        let on_epsilon = weight.weight(&point, &prediction) / prediction.noise_from(&point).prediction.powi(2);
+        on_epsilon * law.density(path, point.t) / point.lambda_dot().abs()
+    }
+
+    const RECIPES: [Weight; 7] = [
+        Weight::LossOf { prediction: Prediction::Velocity },
+        Weight::Vlb,
+        Weight::MinSnr { gamma: 5.0 },
+        Weight::P2 { k: 1.0, gamma: 1.0 },
+        Weight::Edm { sigma_data: 0.5 },
+        Weight::Sigmoid { bias: 1.0 },
+        Weight::LossOf { prediction: Prediction::Epsilon },
+    ];
+
+    proptest! {
+        /// Densities in the table of Kingma and Gao's weights are over the log-SNR `l = 2 lambda`: half of ours.
+        #[test]
+        fn recipes_have_their_published_weights(lambda in -3.0f64..3.0) {
+            let uniform = TimeLaw::default();
+            let flow = effective(&Path::LinearFlow, &uniform, Weight::Uniform, Prediction::Velocity, lambda) / 2.0;
+            prop_assert!((flow - (-lambda).exp() / 2.0).abs() < 1e-12 * flow);
+            let v = effective(&Path::Trigonometric, &uniform, Weight::Uniform, Prediction::V, lambda) / 2.0;
+            prop_assert!((v - (-lambda).exp() / PI).abs() < 1e-12 * v);
+            let simple = effective(&Path::Trigonometric, &uniform, Weight::Uniform, Prediction::Epsilon, lambda) / 2.0;
+            prop_assert!((simple - 1.0 / (2.0 * PI * lambda.cosh())).abs() < 1e-12 * simple);
+            let lognormal = TimeLaw {
+                distribution: TimeDistribution::Lognormal { mean: -1.2, deviation: 1.2 },
+                stratified: false,
+            };
+            let edm = Prediction::EdmF { sigma_data: 0.5 };
+            let edm = effective(&Path::Edm(Edm::default()), &lognormal, Weight::Uniform, edm, lambda);
+            let published = normal::density((-lambda + 1.2) / 1.2) / 1.2 * (1.0 + (-2.0 * lambda).exp() / 0.25);
+            // Our lognormal is cut off where the path ends: 2e-5 of its mass.
+            prop_assert!((edm / published - 1.0).abs() < 4e-5);
+        }
+
+        /// The same recipe on two networks is the same loss.
+        #[test]
+        fn a_recipe_does_not_depend_on_the_prediction(t in 0.01f64..0.99) {
+            let predictions = [Prediction::Epsilon, Prediction::Data, Prediction::V, Prediction::Score, Prediction::Velocity];
+            for path in [Path::LinearFlow, Path::VpLinear(VpLinear::default())] {
+                let point = path.at(t);
+                for weight in RECIPES {
+                    let on_epsilon = predictions.map(|p| weight.weight(&point, &p) / p.noise_from(&point).prediction.powi(2));
+                    prop_assert!(on_epsilon.iter().all(|w| (w / on_epsilon[0] - 1.0).abs() < 1e-9), "{weight:?} {on_epsilon:?}");
+                }
+            }
+        }
+
+        /// The bound does not depend on the path between its ends.
+        #[test]
+        fn the_bound_weighs_every_lambda_alike(lambda in -4.0f64..4.0) {
+            for path in [Path::LinearFlow, Path::Trigonometric, Path::VpLinear(VpLinear::default())] {
+                let (first, last) = path.time_range();
+                let weight = effective(&path, &TimeLaw::default(), Weight::Vlb, Prediction::V, lambda) * (last - first);
+                prop_assert!((weight - 1.0).abs() < 1e-9, "{path:?} {weight}");
+            }
+        }
+
+        #[test]
+        fn min_snr_is_as_published(t in 0.01f64..0.99, gamma in 1.0f64..10.0) {
+            let point = Path::VpLinear(VpLinear::default()).at(t);
+            let (snr, weight) = (point.snr(), Weight::MinSnr { gamma });
+            let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
+            prop_assert!(close(weight.weight(&point, &Prediction::Data), snr.min(gamma)));
+            prop_assert!(close(weight.weight(&point, &Prediction::Epsilon), snr.min(gamma) / snr));
+            prop_assert!(close(weight.weight(&point, &Prediction::V), snr.min(gamma) / (snr + 1.0)));
+        }
+
+        /// Karras et al. 2022, table 1: the weight on the denoiser's error.
+        #[test]
+        fn edm_is_as_published(t in 0.0f64..1.0, sigma_data in 0.1f64..2.0) {
+            let point = Path::Edm(Edm::default()).at(t);
+            let published = (point.sigma.powi(2) + sigma_data.powi(2)) / (point.sigma * sigma_data).powi(2);
+            let weight = Weight::Edm { sigma_data }.weight(&point, &Prediction::Data);
+            prop_assert!((weight / published - 1.0).abs() < 1e-12);
+            let own = Weight::Edm { sigma_data }.weight(&point, &Prediction::EdmF { sigma_data });
+            prop_assert!((own - 1.0).abs() < 1e-12);
+        }
+    }
+}

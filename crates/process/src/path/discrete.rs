@@ -125,3 +125,50 @@ impl PartialEq for Memo {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_the_table() {
+        let chain = Discrete::default();
+        let abar = chain.table().alphas_cumprod();
+        for index in [0, 1, 499, 998, 999] {
+            let point = chain.at(chain.time_of_native(index as f64));
+            assert!((point.alpha.powi(2) - abar[index]).abs() < 1e-14, "{index}");
+            assert!((chain.native_time(point.t) - index as f64).abs() < 1e-12);
+        }
+        let data = chain.at(0.0);
+        assert_eq!((data.alpha, data.sigma, chain.time_of_lambda(f64::INFINITY)), (1.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn a_rescaled_chain_ends_in_pure_noise() {
+        let (plain, rescaled) = (Discrete::default(), Discrete::new(Schedule::default(), 1000, true));
+        let end = rescaled.at(1.0);
+        assert_eq!((end.alpha, end.sigma), (0.0, 1.0));
+        assert_eq!(rescaled.time_of_lambda(f64::NEG_INFINITY), 1.0);
+        let first = 1.0 / 1000.0;
+        assert!((rescaled.at(first).alpha - plain.at(first).alpha).abs() < 1e-15);
+    }
+
+    /// The chain of 1000 steps was made as the discrete form of the linear VP path; `ln(1 - beta)` for `-beta` puts them
+    /// apart by `sum beta^2 / 4`, 0.03 at the end.
+    #[test]
+    fn the_linear_chain_follows_its_continuous_form() {
+        let (chain, path) = (Discrete::default(), super::super::VpLinear::default());
+        for t in [0.1, 0.3, 0.6, 0.9] {
+            let (chain, path) = (chain.at(t), path.at(t));
+            assert!((chain.lambda() - path.lambda()).abs() < 0.04, "{t}: {} {}", chain.lambda(), path.lambda());
+        }
+    }
+
+    #[test]
+    fn copies_share_one_table() {
+        let chain = Discrete::default();
+        let copy = chain.clone();
+        assert!(std::ptr::eq(chain.table(), copy.table()));
+        assert_eq!(chain, Discrete::default());
+    }
+}

@@ -89,8 +89,13 @@ impl Draws {
     }
 
     fn fill<T: Copy>(&self, values: &mut [T], numbers: impl Fn([u32; 4]) -> [T; 4]) {
-        for (block, chunk) in (0..SLOTS).zip(values.chunks_mut(4)) {
-            chunk.copy_from_slice(&numbers(self.block(block))[..chunk.len()]);
+        let (whole, rest) = values.as_chunks_mut::<4>();
+        let last = whole.len() as u32;
+        for (block, chunk) in (0..SLOTS).zip(whole) {
+            *chunk = numbers(self.block(block));
+        }
+        if !rest.is_empty() {
+            rest.copy_from_slice(&numbers(self.block(last))[..rest.len()]);
         }
     }
 }
