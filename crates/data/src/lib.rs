@@ -9,6 +9,7 @@
 
 pub mod augmentation;
 pub mod card;
+pub mod config;
 pub mod contact_sheet;
 pub mod contents;
 pub mod digest;
@@ -16,13 +17,16 @@ pub mod download;
 pub mod error;
 pub mod loader;
 pub mod manifest;
+pub mod shapes;
 pub mod sources;
 pub mod store;
 pub mod stream;
+pub mod toy2d;
 pub mod transform;
 
 pub use augmentation::Augmentation;
 pub use card::{Card, card, cards};
+pub use config::{CardConfig, DataConfig, SourceConfig};
 pub use contact_sheet::ContactSheet;
 pub use download::Progress;
 pub use error::DataError;

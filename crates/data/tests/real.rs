@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use sinter_data::{Card, DataError, Manifest, Source, Split, State, Store, card, cards};
+use sinter_data::{Card, DataConfig, DataError, Loader, Manifest, Source, Split, State, Store, card, cards};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -34,6 +34,7 @@ fn main() {
     add("reaches both ends of the range", digits_range, "digits8x8");
     add("starts as the official order does, 2,000 of each class", cifar_order, "cifar10-20k");
     add("is split within each class", emoji_split, "emoji64");
+    add("is read by a configuration with transforms, by threads", through_the_loader, "fashion-mnist");
     let conclusion = libtest_mimic::run(&arguments, trials);
     let _ = std::fs::remove_dir_all(cache);
     conclusion.exit();
@@ -171,4 +172,25 @@ fn emoji_split(store: &Store, card: &Card) -> Result<(), Failed> {
     let (train, test) = (histogram(&*train)?, histogram(&*test)?);
     expect(train.iter().zip(&test).map(|(train, test)| train + test).collect(), vec![110, 104, 112, 110, 68])?;
     expect(test, vec![11, 10, 11, 11, 6])
+}
+
+fn through_the_loader(store: &Store, _: &Card) -> Result<(), Failed> {
+    let config = r#"
+        source = { type = "card", name = "fashion-mnist" }
+        limit = 1000
+        transform = [{ type = "pad", pixels = 2 }, { type = "grayscale_to_rgb" }]
+        augmentation = { horizontal_flip = true, crop_padding = 2 }
+        workers = 2
+    "#;
+    let config: DataConfig = toml::from_str(config)?;
+    let source = config.open_in(store, Split::Train, 0, &mut |_| {})?;
+    expect((source.len(), source.shape()), (1000, [3, 32, 32]))?;
+    let loader = Loader::new(source, config.loader(), 1);
+    let mut images = 0;
+    for (number, batch) in loader.stream(0, 64, 2000).enumerate() {
+        let batch = batch?;
+        expect(&batch, &loader.batch(64 * number as u64, batch.shape[0])?)?;
+        images += batch.shape[0];
+    }
+    expect(images, 2000)
 }

@@ -18,13 +18,19 @@ mod activation;
 pub mod allocator;
 mod attention;
 mod convolution;
+#[cfg(feature = "flex")]
+mod extension;
 mod gate;
 mod group_norm;
 mod layer_norm;
 mod linear;
 mod optimizer;
 mod resample;
+#[cfg(feature = "flex")]
+mod slices;
 mod square_norm;
+#[cfg(all(test, feature = "flex"))]
+mod testing;
 
 pub use activation::{gelu_tanh, silu};
 pub use attention::{attention, packed_attention};

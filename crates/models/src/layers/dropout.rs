@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
 use sinter_process::random::{Key, Stream};
 
 /// Which masks a pass through a network takes: row `i` of its batch is training image `first_image + i`. So a batch
@@ -36,13 +37,13 @@ impl Dropout {
 
     /// For each element 0, or `1/(1 - probability)`.
     fn mask(&self, key: DropoutKey, batch: usize, elements: usize) -> Vec<f32> {
-        let keep = (1.0 / (1.0 - self.probability)) as f32;
+        let (probability, keep) = (self.probability as f32, (1.0 / (1.0 - self.probability)) as f32);
         let layer = Key::new(key.seed, Stream::DROPOUT.nth(self.ordinal));
         let mut mask = vec![0.0; elements];
-        for (image, row) in (key.first_image..).zip(mask.chunks_exact_mut(elements / batch.max(1))) {
-            layer.at(image).fill_uniform(row);
-            row.iter_mut().for_each(|value| *value = if f64::from(*value) < self.probability { 0.0 } else { keep });
-        }
+        mask.par_chunks_exact_mut((elements / batch.max(1)).max(1)).enumerate().for_each(|(row, mask)| {
+            layer.at(key.first_image + row as u64).fill_uniform(mask);
+            mask.iter_mut().for_each(|value| *value = if *value < probability { 0.0 } else { keep });
+        });
         mask
     }
 }

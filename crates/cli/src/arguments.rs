@@ -1,0 +1,219 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Train, sample and evaluate diffusion and flow models.
+#[derive(Debug, Parser)]
+#[command(name = "sinter", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model from a configuration file; run again to resume
+    Train(Train),
+    /// Draw samples from a trained run
+    Sample(Sample),
+    /// Evaluate a trained run
+    Eval(Eval),
+    /// Print one hash over a run's newest checkpoint: equal digests mean equal runs
+    Digest(Digest),
+    /// Check, show or describe configuration files
+    Config(Config),
+    /// List, prepare or look at data sets
+    Data(Data),
+    /// List backends and devices
+    Devices,
+    /// Measure training, sampling and loading speed of a configuration
+    Bench(Bench),
+}
+
+/// What can be changed about a configuration from the command line.
+#[derive(Debug, Args)]
+pub(crate) struct Overrides {
+    /// Change a value, as in `--set optimizer.learning_rate=1e-4`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Device: auto, flex, wgpu, vulkan or cuda, the last three with an index as in `cuda:1`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// CPU threads; 0 for every core
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// Configuration file
+    pub(crate) config: PathBuf,
+    /// Run directory; by default `runs/<name>`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+/// Which weights of which run, where.
+#[derive(Debug, Args)]
+pub(crate) struct Trained {
+    /// Run directory
+    pub(crate) run: PathBuf,
+    /// Checkpoint, by its training images; by default the newest
+    #[arg(long, value_name = "IMAGES")]
+    pub(crate) checkpoint: Option<u64>,
+    /// Weights: `raw`, or the half-life of an average; by default the first average of the configuration
+    #[arg(long, value_name = "WEIGHTS")]
+    pub(crate) ema: Option<String>,
+    /// Device: auto, flex, wgpu, vulkan or cuda, the last three with an index as in `cuda:1`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// Folder of data sets
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// How samples are drawn; what is not given is as in the run's configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Sampling {
+    /// Seed of the noise
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Solver, by name or as a table: `heun`, `{type = "ddim", eta = 1.0}`
+    #[arg(long)]
+    pub(crate) solver: Option<String>,
+    /// Times of the steps, by name or as a table: `uniform_time`, `{type = "karras", rho = 7.0}`
+    #[arg(long)]
+    pub(crate) grid: Option<String>,
+    /// Steps
+    #[arg(long)]
+    pub(crate) steps: Option<usize>,
+    /// Scale of classifier-free guidance; 1 for none
+    #[arg(long)]
+    pub(crate) guidance: Option<f64>,
+    /// Samples drawn at a time
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sample {
+    #[command(flatten)]
+    pub(crate) trained: Trained,
+    /// Folder for `grid.png` and the images
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Samples
+    #[arg(long, default_value_t = 64)]
+    pub(crate) n: usize,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// Class, by name or number; by default all in turn
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Caption
+    #[arg(long)]
+    pub(crate) caption: Option<String>,
+    /// Write `samples.npz` (uint8 `[n, h, w, c]`, and labels) instead of one PNG a sample
+    #[arg(long)]
+    pub(crate) npz: bool,
+    /// Print the sampler's plan and stop
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) trained: Trained,
+    /// Samples
+    #[arg(long)]
+    pub(crate) n: Option<usize>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// Metric, as in the `[eval]` section: `{type = "frechet", features = "pixels"}`; may be repeated
+    #[arg(long = "metric", value_name = "TABLE")]
+    pub(crate) metrics: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Digest {
+    /// Run directory
+    pub(crate) run: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Report every problem of a configuration file
+    Check(ConfigFile),
+    /// Print the resolved configuration with the origin of each value
+    Show(ConfigFile),
+    /// Print the JSON Schema of configuration files, for editors
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// Configuration file
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    #[command(subcommand)]
+    pub(crate) command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// List known data sets and where they were found
+    List {
+        /// Folder of data sets
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
+    /// Find a data set, fetch what is missing, verify its checksums
+    Prepare {
+        /// Name of the data set, as `sinter data list` prints it
+        name: String,
+        /// Folder of data sets
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
+    /// Draw a contact sheet of a configuration's training data
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Images
+        #[arg(long, default_value_t = 64)]
+        n: usize,
+        /// PNG to write
+        #[arg(long, default_value = "data.png")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Configuration file
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Training steps measured, after one that is not
+    #[arg(long, default_value_t = 10)]
+    pub(crate) steps: usize,
+    /// Write the numbers as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}

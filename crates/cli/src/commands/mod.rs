@@ -1,0 +1,11 @@
+//! One command a file.
+
+pub(crate) mod bench;
+pub(crate) mod config;
+pub(crate) mod data;
+pub(crate) mod devices;
+pub(crate) mod digest;
+pub(crate) mod eval;
+pub(crate) mod sample;
+mod settings;
+pub(crate) mod train;

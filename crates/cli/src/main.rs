@@ -1,0 +1,34 @@
+//! The `sinter` binary: typed experiment configs in; trained, sampled and evaluated models out.
+
+mod arguments;
+mod commands;
+mod failure;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    sinter_kernels::allocator::keep_pages();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let outcome = match Arguments::parse().command {
+        Command::Train(arguments) => commands::train::run(&arguments),
+        Command::Sample(arguments) => commands::sample::run(&arguments),
+        Command::Eval(arguments) => commands::eval::run(&arguments),
+        Command::Digest(arguments) => commands::digest::run(&arguments),
+        Command::Config(arguments) => commands::config::run(&arguments),
+        Command::Data(arguments) => commands::data::run(&arguments),
+        Command::Devices => commands::devices::run(),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// How a command ends: an exit code, or a failure that is reported.
+type Ending = Result<ExitCode, Failure>;

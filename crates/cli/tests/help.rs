@@ -1,0 +1,30 @@
+//! The help texts, as users see them.
+
+use std::process::Command;
+
+#[test]
+fn help_texts_are_as_recorded() {
+    let commands: [&[&str]; 14] = [
+        &[],
+        &["train"],
+        &["sample"],
+        &["eval"],
+        &["digest"],
+        &["config"],
+        &["config", "check"],
+        &["config", "show"],
+        &["config", "schema"],
+        &["data"],
+        &["data", "prepare"],
+        &["data", "show"],
+        &["devices"],
+        &["bench"],
+    ];
+    let mut text = String::new();
+    for command in commands {
+        let output = Command::new(env!("CARGO_BIN_EXE_sinter")).args(command).arg("--help").output().unwrap();
+        assert!(output.status.success());
+        text += &format!("$ sinter {}\n{}\n", [command, &["--help"]].concat().join(" "), String::from_utf8_lossy(&output.stdout));
+    }
+    insta::assert_snapshot!("help", text);
+}

@@ -1,0 +1,37 @@
+//! Every preset is a valid configuration that says what it is and what it costs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn presets(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            presets(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+#[test]
+fn presets_are_valid_and_say_what_they_are() {
+    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut files = Vec::new();
+    presets(&workspace.join("configs"), &mut files);
+    files.sort();
+    let mut checked = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# "), "{} opens with no comment", file.display());
+        // Layers are not whole configurations; those that name a run are.
+        if !text.lines().any(|line| line.starts_with("name = ")) {
+            continue;
+        }
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_sinter")).args(["config", "check"]).arg(&file).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}:\n{error}", file.display());
+        checked += 1;
+    }
+    assert!(checked > 5);
+}

@@ -1,0 +1,280 @@
+//! The forward pass and the gradient of the image: results in tiles that stay in registers.
+//!
+//! With stride `s`, the gradient of the image at row `s y + r` is `sum_k w[k] g[y + (r + padding - k) / s]` over the taps `k`
+//! for which that is whole, likewise for columns: for each remainder `r` a convolution of `g` with some of the taps.
+
+use rayon::prelude::*;
+
+use super::super::Isa;
+use super::super::isa::Level;
+use super::super::memory::{SharedOut, written};
+use super::Shape;
+use super::planes::Planes;
+#[cfg(target_arch = "x86_64")]
+use super::vector::{Avx2, Avx512};
+use super::vector::{Portable, Vector};
+
+/// Output channels in one tile.
+const OUTPUTS: usize = 6;
+
+/// As [`super::forward`].
+pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let planes = Planes::of_input(shape);
+    let taps = shape.taps();
+    let pass = Pass {
+        planes,
+        inputs: shape.inputs,
+        outputs: shape.outputs,
+        height: shape.out_height(),
+        width: shape.out_width(),
+        offsets: shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect(),
+        weight: blocks(shape.outputs, shape.inputs, taps, |o, c, tap| weight[(o * shape.inputs + c) * taps + tap]),
+    };
+    // SAFETY: the pass visits each row of each channel of each image once, and all of the row is written.
+    unsafe {
+        written(shape.batch * shape.out_image(), |out| {
+            let out = SharedOut::new(out);
+            let images = x.par_chunks(shape.image()).enumerate();
+            images.for_each_init(
+                || Scratch::new(&planes, shape.inputs),
+                |scratch, (b, x)| {
+                    planes.copy(x, &mut scratch.image);
+                    pass.run(isa, scratch, |o, y, row| {
+                        let bias = bias.map_or(0.0, |bias| bias[o]);
+                        let start = out.at(((b * shape.outputs + o) * pass.height + y) * pass.width);
+                        for (x, value) in row.iter().enumerate() {
+                            start.add(x).write(value + bias);
+                        }
+                    });
+                },
+            );
+        })
+    }
+}
+
+/// As [`super::backward_image`].
+pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32]) -> Vec<f32> {
+    let Shape { stride, padding, kernel_height, kernel_width, .. } = *shape;
+    let remainders = |size: usize| 0..stride.min(size);
+    // Taps that meet remainder `r`, and how far from `y` they read.
+    let reads = |r: usize, kernel: usize| {
+        let met = (0..kernel).filter(move |k| (r + padding + stride * kernel - k).is_multiple_of(stride));
+        met.map(move |k| (k, (r as isize + padding as isize - k as isize) / stride as isize)).collect::<Vec<_>>()
+    };
+    // The rows that any tap reads, for the `count(r)` results of each remainder.
+    let range = |size: usize, kernel: usize| {
+        let mut range = 0..0;
+        for r in remainders(size) {
+            for (_, first) in reads(r, kernel) {
+                let count = (size - r).div_ceil(stride) as isize;
+                range = range.start.min(first)..range.end.max(first + count);
+            }
+        }
+        range
+    };
+    let planes = Planes::of_gradient(shape, range(shape.height, kernel_height), range(shape.width, kernel_width));
+    let mut passes = Vec::new();
+    for ry in remainders(shape.height) {
+        for rx in remainders(shape.width) {
+            let (rows, columns) = (reads(ry, kernel_height), reads(rx, kernel_width));
+            let taps: Vec<_> = rows.iter().flat_map(|row| columns.iter().map(move |column| (*row, *column))).collect();
+            let at = |o: usize, c: usize, ((ky, _), (kx, _)): ((usize, isize), (usize, isize))| {
+                ((o * shape.inputs + c) * kernel_height + ky) * kernel_width + kx
+            };
+            let pass = Pass {
+                planes,
+                inputs: shape.outputs,
+                outputs: shape.inputs,
+                height: (shape.height - ry).div_ceil(stride),
+                width: (shape.width - rx).div_ceil(stride),
+                offsets: taps.iter().map(|((_, y), (_, x))| planes.offset(*y, *x)).collect(),
+                weight: blocks(shape.inputs, shape.outputs, taps.len(), |c, o, tap| weight[at(o, c, taps[tap])]),
+            };
+            passes.push((ry, rx, pass));
+        }
+    }
+    // SAFETY: every pixel has one pair of remainders, and the pass of each writes all of its pixels.
+    unsafe {
+        written(shape.batch * shape.image(), |out| {
+            let out = SharedOut::new(out);
+            let images = g.par_chunks(shape.out_image()).enumerate();
+            images.for_each_init(
+                || Scratch::new(&planes, shape.outputs),
+                |scratch, (b, g)| {
+                    planes.copy(g, &mut scratch.image);
+                    for (ry, rx, pass) in &passes {
+                        pass.run(isa, scratch, |c, y, row| {
+                            let plane = (b * shape.inputs + c) * shape.height;
+                            let start = out.at((plane + y * stride + ry) * shape.width + rx);
+                            for (x, value) in row.iter().enumerate() {
+                                start.add(x * stride).write(*value);
+                            }
+                        });
+                    }
+                },
+            );
+        })
+    }
+}
+
+/// One convolution of laid out images.
+struct Pass {
+    planes: Planes,
+    inputs: usize,
+    outputs: usize,
+    height: usize,
+    width: usize,
+    /// Where each tap reads.
+    offsets: Vec<usize>,
+    /// See [`blocks`].
+    weight: Vec<f32>,
+}
+
+/// Working memory of one thread: a laid out image, and results of one block of output channels.
+struct Scratch {
+    image: Vec<f32>,
+    block: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(planes: &Planes, channels: usize) -> Self {
+        Self { image: vec![0.0; channels * planes.len()], block: Vec::new() }
+    }
+}
+
+/// The weights as `[block, input, tap, output of the block]`; the last block is filled up with zeros.
+fn blocks(outputs: usize, inputs: usize, taps: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    let mut blocks = Vec::with_capacity(outputs.next_multiple_of(OUTPUTS) * inputs * taps);
+    for first in (0..outputs).step_by(OUTPUTS) {
+        for c in 0..inputs {
+            for tap in 0..taps {
+                blocks.extend((first..first + OUTPUTS).map(|o| if o < outputs { weight(o, c, tap) } else { 0.0 }));
+            }
+        }
+    }
+    blocks
+}
+
+impl Pass {
+    /// Convolves the image in `scratch` and calls `write(output, y, row)` with each row of the result.
+    fn run(&self, isa: Isa, scratch: &mut Scratch, write: impl Fn(usize, usize, &[f32])) {
+        let Scratch { image, block } = scratch;
+        let results = self.planes.results(self.height, self.width);
+        block.resize(OUTPUTS * results, 0.0);
+        let size = self.inputs * self.offsets.len() * OUTPUTS;
+        for first in (0..self.outputs).step_by(OUTPUTS) {
+            let weight = &self.weight[first / OUTPUTS * size..][..size];
+            results_of_block(isa, &self.offsets, image, self.planes.len(), weight, block);
+            for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
+                for (y, row) in results.chunks(self.planes.pitch).take(self.height).enumerate() {
+                    write(first + o, y, &row[..self.width]);
+                }
+            }
+        }
+    }
+}
+
+/// All results of one image for one block of output channels: `block` is `[OUTPUTS, results]`.
+fn results_of_block(isa: Isa, offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
+    let results = block.len() / OUTPUTS;
+    assert!(offsets.iter().all(|offset| offset + results <= plane));
+    assert!(results.is_multiple_of(super::planes::WIDEST) && block.len() == OUTPUTS * results);
+    assert!(image.len().is_multiple_of(plane) && weight.len() == image.len() / plane * offsets.len() * OUTPUTS);
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        fn avx512(offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
+            // SAFETY: the caller has checked the lengths. (24 sums, 4 vectors of pixels and a weight fit 32 registers.)
+            unsafe { tiles::<Avx512, 4>(offsets, image, plane, weight, block) }
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
+            // SAFETY: the caller has checked the lengths. (12 sums, 2 vectors of pixels and a weight fit 16 registers.)
+            unsafe { tiles::<Avx2, 2>(offsets, image, plane, weight, block) }
+        }
+        match isa.level() {
+            // SAFETY: an `Isa` of this level exists only where the machine has these instructions.
+            Level::Avx512 => return unsafe { avx512(offsets, image, plane, weight, block) },
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { avx2(offsets, image, plane, weight, block) },
+            Level::Portable => {}
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let Level::Portable = isa.level();
+    // SAFETY: the lengths were checked above.
+    unsafe { tiles::<Portable, 1>(offsets, image, plane, weight, block) }
+}
+
+/// [`results_of_block`] in tiles of [`OUTPUTS`] channels by `VECTORS` vectors of pixels.
+///
+/// # Safety
+///
+/// The lengths that `results_of_block` checks.
+#[inline(always)]
+unsafe fn tiles<V: Vector, const VECTORS: usize>(
+    offsets: &[usize],
+    image: &[f32],
+    plane: usize,
+    weight: &[f32],
+    block: &mut [f32],
+) {
+    let results = block.len() / OUTPUTS;
+    let mut j = 0;
+    while j < results {
+        // SAFETY: `results` is a multiple of the vectors' width, so that the tile lies within it.
+        unsafe {
+            if j + VECTORS * V::WIDTH <= results {
+                tile::<V, VECTORS>(offsets, image, plane, weight, block, j);
+                j += VECTORS * V::WIDTH;
+            } else {
+                tile::<V, 1>(offsets, image, plane, weight, block, j);
+                j += V::WIDTH;
+            }
+        }
+    }
+}
+
+/// The results `j..j + VECTORS * V::WIDTH` of a block of output channels.
+///
+/// # Safety
+///
+/// As [`tiles`], and the range must lie within the results.
+#[inline(always)]
+unsafe fn tile<V: Vector, const VECTORS: usize>(
+    offsets: &[usize],
+    image: &[f32],
+    plane: usize,
+    weight: &[f32],
+    block: &mut [f32],
+    j: usize,
+) {
+    let mut sums = [[V::zero(); VECTORS]; OUTPUTS];
+    let mut weight = weight.as_ptr();
+    for plane in image.chunks_exact(plane) {
+        for offset in offsets {
+            // SAFETY: `offset` and the results fit the plane, and `weight` has `OUTPUTS` values for each plane and offset.
+            unsafe {
+                let start = plane.as_ptr().add(offset + j);
+                let mut pixels = [V::zero(); VECTORS];
+                for (v, pixels) in pixels.iter_mut().enumerate() {
+                    *pixels = V::load(start.add(v * V::WIDTH));
+                }
+                for (o, sums) in sums.iter_mut().enumerate() {
+                    let weight = V::splat(*weight.add(o));
+                    for (sum, pixels) in sums.iter_mut().zip(&pixels) {
+                        *sum = sum.add_product(weight, *pixels);
+                    }
+                }
+                weight = weight.add(OUTPUTS);
+            }
+        }
+    }
+    let results = block.len() / OUTPUTS;
+    for (o, sums) in sums.iter().enumerate() {
+        for (v, sum) in sums.iter().enumerate() {
+            // SAFETY: the block has `results` values for each of its channels.
+            unsafe { sum.store(block.as_mut_ptr().add(o * results + j + v * V::WIDTH)) };
+        }
+    }
+}

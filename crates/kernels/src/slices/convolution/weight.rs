@@ -1,0 +1,188 @@
+//! The gradient of the weight: inner products of the result's gradient with what each tap reads.
+//!
+//! The gradient is laid out with the pitch of the image's planes, zeros where [`direct`](super::direct) drops a result.
+
+use super::super::Isa;
+use super::super::isa::Level;
+use super::super::matrix::sum_of_parts;
+use super::Shape;
+use super::planes::Planes;
+#[cfg(target_arch = "x86_64")]
+use super::vector::{Avx2, Avx512};
+use super::vector::{Portable, Vector};
+
+/// Taps in one tile of sums.
+const TAPS: usize = 3;
+/// Images in one part of the sum, and the most parts.
+const IMAGES: usize = 16;
+const MAX_PARTS: usize = 16;
+/// Results (of several small images together) that make adding up the lanes of a tile worth while.
+const RESULTS: usize = 1024;
+
+/// As [`super::backward_weight`].
+pub(super) fn backward_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    let parts = shape.batch.div_ceil(IMAGES).clamp(1, MAX_PARTS);
+    let images = shape.batch.div_ceil(parts);
+    sum_of_parts(shape.outputs * shape.patch(), parts, |part, dw| {
+        let (start, end) = ((part * images).min(shape.batch), ((part + 1) * images).min(shape.batch));
+        let x = &x[start * shape.image()..end * shape.image()];
+        let g = &g[start * shape.out_image()..end * shape.out_image()];
+        part_of_weight(isa, shape, x, g, dw);
+    })
+}
+
+/// Output and input channels in one tile of sums: what fits the registers.
+fn tile(isa: Isa) -> (usize, usize) {
+    match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (4, 2),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => (4, 1),
+        Level::Portable => (2, 1),
+    }
+}
+
+/// Adds the gradient over the images of `x` and `g` to `dw`.
+fn part_of_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32], dw: &mut [f32]) {
+    let (outputs, inputs) = tile(isa);
+    let planes = Planes::of_input(shape);
+    let results = planes.results(shape.out_height(), shape.out_width());
+    let offsets: Vec<usize> = shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect();
+    let at_once = (RESULTS / results).clamp(1, (x.len() / shape.image()).max(1));
+    // `[image, input, plane]` and `[image, output, results]`; channels that fill up a tile stay zero.
+    let image_size = shape.inputs.next_multiple_of(inputs) * planes.len();
+    let gradient_size = shape.outputs.next_multiple_of(outputs) * results;
+    let mut images = vec![0.0; at_once * image_size];
+    let mut gradients = vec![0.0; at_once * gradient_size];
+    for (x, g) in x.chunks(at_once * shape.image()).zip(g.chunks(at_once * shape.out_image())) {
+        let count = x.len() / shape.image();
+        for (x, image) in x.chunks_exact(shape.image()).zip(images.chunks_exact_mut(image_size)) {
+            planes.copy(x, image);
+        }
+        for (g, gradient) in g.chunks_exact(shape.out_image()).zip(gradients.chunks_exact_mut(gradient_size)) {
+            for (g, into) in g.chunks_exact(shape.out_pixels()).zip(gradient.chunks_exact_mut(results)) {
+                for (row, into) in g.chunks_exact(shape.out_width()).zip(into.chunks_mut(planes.pitch)) {
+                    into[..row.len()].copy_from_slice(row);
+                }
+            }
+        }
+        for output in (0..shape.outputs).step_by(outputs) {
+            let gradients = Runs {
+                data: &gradients[output * results..count * gradient_size],
+                image: gradient_size,
+                channel: results,
+            };
+            for input in (0..shape.inputs).step_by(inputs) {
+                let images = Runs {
+                    data: &images[input * planes.len()..count * image_size],
+                    image: image_size,
+                    channel: planes.len(),
+                };
+                for (group, offsets) in offsets.chunks(TAPS).enumerate() {
+                    // A last group of fewer taps repeats one, whose sums are not used.
+                    let taps = std::array::from_fn(|k| offsets[k.min(offsets.len() - 1)]);
+                    let sums = products(isa, images, gradients, count, results, taps);
+                    for (i, sum) in sums[..outputs * inputs * TAPS].iter().enumerate() {
+                        let (k, c, o) = (i % TAPS, input + i / TAPS % inputs, output + i / TAPS / inputs);
+                        if k < offsets.len() && c < shape.inputs && o < shape.outputs {
+                            dw[(o * shape.inputs + c) * shape.taps() + group * TAPS + k] += sum;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Channels of several images: channel `c` of image `i` starts at `i image + c channel`.
+#[derive(Clone, Copy)]
+struct Runs<'a> {
+    data: &'a [f32],
+    image: usize,
+    channel: usize,
+}
+
+impl Runs<'_> {
+    /// Whether `len` elements can be read from each of the first channels of all images.
+    fn hold(&self, images: usize, channels: usize, len: usize) -> bool {
+        (images - 1) * self.image + (channels - 1) * self.channel + len <= self.data.len()
+    }
+}
+
+/// Sums of a tile, `[output, input, tap]`, as many as the largest tile has.
+type Sums = [f32; 4 * 2 * TAPS];
+
+/// For each output, input and tap of a tile: the sum, over `count` images and `len` results, of gradient times pixel.
+fn products(isa: Isa, images: Runs, gradients: Runs, count: usize, len: usize, taps: [usize; TAPS]) -> Sums {
+    let (outputs, inputs) = tile(isa);
+    assert!(len.is_multiple_of(super::planes::WIDEST) && gradients.hold(count, outputs, len));
+    assert!(taps.iter().all(|tap| images.hold(count, inputs, tap + len)));
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        fn avx512(images: Runs, gradients: Runs, count: usize, len: usize, taps: [usize; TAPS]) -> Sums {
+            // SAFETY: the caller has checked the lengths. (24 sums, 6 vectors of pixels, a gradient: 31 of 32 registers.)
+            unsafe { products_of::<Avx512, 4, 2>(images, gradients, count, len, taps) }
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(images: Runs, gradients: Runs, count: usize, len: usize, taps: [usize; TAPS]) -> Sums {
+            // SAFETY: the caller has checked the lengths. (12 sums, 3 vectors of pixels, a gradient: all 16 registers.)
+            unsafe { products_of::<Avx2, 4, 1>(images, gradients, count, len, taps) }
+        }
+        match isa.level() {
+            // SAFETY: an `Isa` of this level exists only where the machine has these instructions.
+            Level::Avx512 => return unsafe { avx512(images, gradients, count, len, taps) },
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { avx2(images, gradients, count, len, taps) },
+            Level::Portable => {}
+        }
+    }
+    // SAFETY: the lengths were checked above.
+    unsafe { products_of::<Portable, 2, 1>(images, gradients, count, len, taps) }
+}
+
+/// # Safety
+///
+/// The lengths that [`products`] checks, for this tile.
+#[inline(always)]
+unsafe fn products_of<V: Vector, const OUTPUTS: usize, const INPUTS: usize>(
+    images: Runs,
+    gradients: Runs,
+    count: usize,
+    len: usize,
+    taps: [usize; TAPS],
+) -> Sums {
+    let mut sums = [[[V::zero(); TAPS]; INPUTS]; OUTPUTS];
+    for i in 0..count {
+        let image = images.data[i * images.image..].as_ptr();
+        let gradient = gradients.data[i * gradients.image..].as_ptr();
+        for j in (0..len).step_by(V::WIDTH) {
+            let mut pixels = [[V::zero(); TAPS]; INPUTS];
+            for (c, pixels) in pixels.iter_mut().enumerate() {
+                for (pixels, tap) in pixels.iter_mut().zip(taps) {
+                    // SAFETY: each channel holds `tap + len` elements.
+                    *pixels = unsafe { V::load(image.add(c * images.channel + tap + j)) };
+                }
+            }
+            for (o, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: each channel holds `len` elements.
+                let gradient = unsafe { V::load(gradient.add(o * gradients.channel + j)) };
+                for (sums, pixels) in sums.iter_mut().zip(&pixels) {
+                    for (sum, pixels) in sums.iter_mut().zip(pixels) {
+                        *sum = sum.add_product(gradient, *pixels);
+                    }
+                }
+            }
+        }
+    }
+    let mut totals = [0.0; 4 * 2 * TAPS];
+    // Plain loops, which are unrolled: the sums never leave the registers.
+    for o in 0..OUTPUTS {
+        for c in 0..INPUTS {
+            for k in 0..TAPS {
+                totals[(o * INPUTS + c) * TAPS + k] = sums[o][c][k].total();
+            }
+        }
+    }
+    totals
+}

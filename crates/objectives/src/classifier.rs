@@ -1,0 +1,156 @@
+//! Classification: cross-entropy on labels, for the small networks that evaluation takes features from.
+
+use burn::module::Module;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+use sinter_data::Batch;
+use sinter_models::{Classifier, DataShape, DropoutKey, ModelConfig, parameters};
+use sinter_optimization::{Part, Trainable, accumulate};
+use sinter_sampling::Denoiser;
+
+use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch};
+
+/// Name of the one part.
+const PART: &str = "model";
+
+/// The `[objective]` section of type `classifier`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Classification {
+    /// Share of each target's probability that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
+    #[serde(default)]
+    pub label_smoothing: f64,
+}
+
+impl Classification {
+    /// Every problem of these settings, given the model and the data.
+    pub fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
+        let mut problems = Problems::new();
+        problems.check((0.0..1.0).contains(&self.label_smoothing), "label_smoothing", "must be in [0, 1)");
+        problems.check(
+            matches!(model, ModelConfig::Classifier(_)),
+            "type",
+            "needs `[model] type = \"classifier\"`",
+        );
+        problems.check(shape.has_classes(), "type", "needs data with class labels");
+        problems
+    }
+
+    /// Builds the method with fresh weights.
+    ///
+    /// # Errors
+    /// When the model is not a classifier or does not fit the data.
+    pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
+        let ModelConfig::Classifier(config) = setup.model else {
+            return Err(MethodError::Setup("the classifier objective needs a classifier model".into()));
+        };
+        let device = setup.device.clone().autodiff();
+        let network = config
+            .build(setup.conditioner.shape(), &device, setup.seed)
+            .map_err(|problems| MethodError::Setup(problems.to_string()))?;
+        Ok(Box::new(ClassifierMethod {
+            config: self.clone(),
+            seed: setup.seed,
+            model: Trainable::new(PART, network, setup.optimizer.clone()),
+            device,
+        }))
+    }
+
+    /// Cross-entropy of each image, `[b]`, from logits `[b, k]`.
+    fn losses(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let log_probabilities = log_softmax(logits, 1); // [b, k]
+        let own = log_probabilities.clone().gather(1, labels.unsqueeze_dim(1)).squeeze_dim::<1>(1); // [b]
+        let mean = log_probabilities.mean_dim(1).squeeze_dim::<1>(1); // [b]
+        -(own.mul_scalar(1.0 - self.label_smoothing) + mean.mul_scalar(self.label_smoothing))
+    }
+}
+
+/// The labels of a batch, `[b]`.
+fn labels(batch: &Batch, device: &Device) -> Result<Tensor<1, Int>, MethodError> {
+    let classes = batch.classes.as_ref().ok_or(MethodError::Batch("class labels"))?;
+    let classes: Vec<i64> = classes.iter().map(|&class| i64::from(class)).collect();
+    Ok(Tensor::from_data(TensorData::from(classes.as_slice()), device))
+}
+
+/// The method: one classifier, one optimizer.
+struct ClassifierMethod {
+    config: Classification,
+    seed: u64,
+    device: Device,
+    model: Trainable<Classifier>,
+}
+
+impl Method for ClassifierMethod {
+    fn step(&mut self, whole: &Batch, clock: Clock) -> Result<Tally, MethodError> {
+        let count = whole.len();
+        let mut gradients = None;
+        let mut loss_sum = 0.0;
+        for range in whole.chunks(clock.micro_batch) {
+            let part = whole.slice(range);
+            let network = self.model.network();
+            let masks = DropoutKey { seed: self.seed, first_image: part.first_image };
+            let logits = network.forward(batch::images(&part, &self.device), Some(masks)); // [b, k]
+            let loss = self.config.losses(logits, labels(&part, &self.device)?).sum().div_scalar(count as f64);
+            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
+            gradients = Some(accumulate(gradients, parameters::gradients(network, &loss.backward())));
+        }
+        if !loss_sum.is_finite() {
+            return Err(MethodError::NonFinite { tensor: "loss".into() });
+        }
+        let update = self.model.update(gradients.unwrap_or_default(), clock.images)?;
+        let mut tally = Tally::new();
+        tally.add("loss", loss_sum);
+        tally.add("gradient_norm", update.gradient_norm);
+        tally.add("learning_rate", update.learning_rate);
+        Ok(tally)
+    }
+
+    fn parts(&self) -> Vec<&dyn Part> {
+        vec![&self.model]
+    }
+
+    fn parts_mut(&mut self) -> Vec<&mut dyn Part> {
+        vec![&mut self.model]
+    }
+
+    fn averaged(&self) -> Vec<&str> {
+        vec![PART]
+    }
+
+    fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_> {
+        let mut network = self.model.network().valid();
+        if let Some(weights) = weights.and_then(|weights| weights.get(PART)) {
+            network = parameters::map(network, |name, own| weights.get(name).cloned().unwrap_or(own));
+        }
+        Box::new(ClassifierInference { config: self.config.clone(), network, device: self.device.clone().inner() })
+    }
+}
+
+/// A trained classifier in use.
+struct ClassifierInference {
+    config: Classification,
+    network: Classifier,
+    device: Device,
+}
+
+impl Inference for ClassifierInference {
+    /// `validation/loss` and `validation/accuracy`.
+    fn validate(&self, batch: &Batch) -> Result<Tally, MethodError> {
+        let count = batch.len() as f64;
+        let labels = labels(batch, &self.device)?;
+        let logits = self.network.forward(batch::images(batch, &self.device), None); // [b, k]
+        let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
+        let loss = self.config.losses(logits, labels).sum();
+        let mut tally = Tally::new();
+        tally.add_weighted("validation/loss", f64::from(loss.into_scalar::<f32>()), count);
+        tally.add_weighted("validation/accuracy", right.into_scalar::<i64>() as f64, count);
+        Ok(tally)
+    }
+
+    fn denoiser(&self) -> Option<&dyn Denoiser> {
+        None
+    }
+}

@@ -1,0 +1,241 @@
+//! Denoising: one objective for diffusion, score matching, EDM and flow matching.
+//!
+//! An image `x0` and noise `eps` make `x_t = alpha x0 + sigma eps` at a random time; the network's output is pulled
+//! towards the target that its prediction stands for, with a weight that depends on time. Path, prediction, weight and
+//! law of time are independent choices; DDPM (Ho et al. 2020), score SDEs (Song et al. 2021), EDM (Karras et al. 2022)
+//! and flow matching (Lipman et al. 2023) are presets of them.
+
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+use sinter_data::Batch;
+use sinter_models::{DataShape, DropoutKey, ModelConfig, Network, parameters};
+use sinter_optimization::{Part, Trainable, accumulate};
+use sinter_process::random::{Key, Stream};
+use sinter_process::{InputScale, Parameterization, Path, PathPoint, Prediction, TimeLabel, TimeLaw, Weight};
+use sinter_sampling::{Conditioner, Denoiser, NetworkDenoiser, per_image, values};
+
+use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch};
+
+/// Name of the one part.
+const PART: &str = "model";
+
+/// Bins of time in which the held-out loss is told apart.
+const BINS: u64 = 10;
+
+/// The `[objective]` section of type `denoising`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Denoising {
+    /// How data becomes noise.
+    pub path: Path,
+    /// What the network's output stands for.
+    pub prediction: Prediction,
+    /// Factor on the network's input.
+    #[serde(default)]
+    pub input_scale: InputScale,
+    /// The number by which the network is told the time.
+    #[serde(default)]
+    pub time_label: TimeLabel,
+    /// Weight of the squared error of the prediction.
+    #[serde(default)]
+    pub weight: Weight,
+    /// Distribution of training times.
+    #[serde(default)]
+    pub time: TimeLaw,
+    /// Probability that an image is trained without its condition, for classifier-free guidance.
+    #[serde(default = "default_dropout")]
+    pub condition_dropout: f64,
+}
+
+fn default_dropout() -> f64 {
+    0.1
+}
+
+impl Denoising {
+    /// Every problem of these settings, given the model and the data.
+    pub fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
+        let mut problems = Problems::new();
+        problems.nest("path", self.path.validate());
+        problems.nest("prediction", self.prediction.validate());
+        problems.nest("input_scale", self.input_scale.validate());
+        problems.nest("time_label", self.time_label.validate());
+        problems.nest("weight", self.weight.validate());
+        problems.nest("time", self.time.validate());
+        problems.check((0.0..=1.0).contains(&self.condition_dropout), "condition_dropout", "must be in [0, 1]");
+        if matches!(model, ModelConfig::Classifier(_)) {
+            problems.push("type", "a classifier cannot denoise: give `[model]` another type");
+            return problems;
+        }
+        if self.condition_dropout > 0.0 && shape.has_classes() && !model.has_null_class() {
+            problems.push_help(
+                "condition_dropout",
+                "needs a class for \"any\", which the model does not have",
+                "set `model.null_class = true`, or `objective.condition_dropout = 0`",
+            );
+        }
+        problems
+    }
+
+    /// What the network's output means.
+    pub fn parameterization(&self) -> Parameterization {
+        Parameterization {
+            path: self.path.clone(),
+            prediction: self.prediction,
+            input_scale: self.input_scale,
+            time_label: self.time_label,
+        }
+    }
+
+    /// The loss of each image, `[b]`: `weight(t) * mean (output - target)^2` over the image's elements, in the float
+    /// type of `data`.
+    ///
+    /// `network` maps (scaled input `[b, c, h, w]`, time labels `[b]`) to its output.
+    pub fn losses(
+        &self,
+        data: Tensor<4>,
+        noise: Tensor<4>,
+        points: &[PathPoint],
+        network: impl FnOnce(Tensor<4>, Tensor<1>) -> Tensor<4>,
+    ) -> Tensor<1> {
+        let column = |of: &dyn Fn(&PathPoint) -> f64| -> Tensor<4> {
+            per_image(&points.iter().map(of).collect::<Vec<_>>(), &data) // [b, 1, 1, 1]
+        };
+        let labels: Vec<f64> = points.iter().map(|point| self.time_label.label(&self.path, point)).collect();
+        let labels = values(&labels, &data.device(), data.dtype()); // [b]
+        let weights: Vec<f64> = points.iter().map(|point| self.weight.weight(point, &self.prediction)).collect();
+        let weights = values(&weights, &data.device(), data.dtype()); // [b]
+
+        let state = data.clone() * column(&|p| p.alpha) + noise.clone() * column(&|p| p.sigma);
+        let target = data.clone() * column(&|p| self.prediction.target(p).data)
+            + noise * column(&|p| self.prediction.target(p).noise);
+        let input = state * column(&|p| self.input_scale.scale(p));
+        let channels = data.dims()[1];
+        let output = network(input, labels).narrow(1, 0, channels); // [b, c, h, w]
+        let errors = (output - target).square().flatten::<2>(1, 3).mean_dim(1).squeeze_dim::<1>(1); // [b]
+        errors * weights
+    }
+
+    /// Builds the method with fresh weights.
+    ///
+    /// # Errors
+    /// When the model does not fit the data.
+    pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
+        let device = setup.device.clone().autodiff();
+        let network = setup.model.build(setup.conditioner.shape(), &device, setup.seed).map_err(|e| MethodError::Setup(e.to_string()))?;
+        Ok(Box::new(DenoisingMethod {
+            config: self.clone(),
+            conditioner: setup.conditioner.clone(),
+            seed: setup.seed,
+            model: Trainable::new(PART, network, setup.optimizer.clone()),
+            device,
+        }))
+    }
+}
+
+/// The method: one network, one optimizer.
+struct DenoisingMethod {
+    config: Denoising,
+    conditioner: Conditioner,
+    seed: u64,
+    device: Device,
+    model: Trainable<Network>,
+}
+
+impl Method for DenoisingMethod {
+    fn step(&mut self, whole: &Batch, clock: Clock) -> Result<Tally, MethodError> {
+        let key = Key::new(self.seed, Stream::TIME);
+        let times = self.config.time.times(&self.config.path, &key, whole.first_image, whole.len());
+        let points: Vec<PathPoint> = times.into_iter().map(|t| self.config.path.at(t)).collect();
+        let mut gradients = None;
+        let mut loss_sum = 0.0;
+        for range in whole.chunks(clock.micro_batch) {
+            let part = whole.slice(range.clone());
+            let dropout = self.config.condition_dropout;
+            let condition = batch::condition(&part, &self.conditioner, dropout, self.seed, &self.device)?;
+            let masks = DropoutKey { seed: self.seed, first_image: part.first_image };
+            let network = self.model.network();
+            let losses = self.config.losses(
+                batch::images(&part, &self.device),
+                batch::noise(&part, self.seed, Stream::NOISE, &self.device),
+                &points[range],
+                |input, labels| network.forward(input, labels, &condition, Some(masks)),
+            );
+            // The mean over the whole batch, so that the parts' gradients add up to its gradient.
+            let loss = losses.sum().div_scalar(whole.len() as f64);
+            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
+            gradients = Some(accumulate(gradients, parameters::gradients(network, &loss.backward())));
+        }
+        if !loss_sum.is_finite() {
+            return Err(MethodError::NonFinite { tensor: "loss".into() });
+        }
+        let update = self.model.update(gradients.unwrap_or_default(), clock.images)?;
+        let mut tally = Tally::new();
+        tally.add("loss", loss_sum);
+        tally.add("gradient_norm", update.gradient_norm);
+        tally.add("learning_rate", update.learning_rate);
+        Ok(tally)
+    }
+
+    fn parts(&self) -> Vec<&dyn Part> {
+        vec![&self.model]
+    }
+
+    fn parts_mut(&mut self) -> Vec<&mut dyn Part> {
+        vec![&mut self.model]
+    }
+
+    fn averaged(&self) -> Vec<&str> {
+        vec![PART]
+    }
+
+    fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_> {
+        let mut network = self.model.network().valid();
+        if let Some(weights) = weights.and_then(|weights| weights.get(PART)) {
+            network = parameters::map(network, |name, own| weights.get(name).cloned().unwrap_or(own));
+        }
+        let denoiser = NetworkDenoiser { network, parameterization: self.config.parameterization() };
+        Box::new(DenoisingInference { method: self, denoiser })
+    }
+}
+
+/// A trained denoiser in use.
+struct DenoisingInference<'a> {
+    method: &'a DenoisingMethod,
+    denoiser: NetworkDenoiser,
+}
+
+impl Inference for DenoisingInference<'_> {
+    /// `validation/loss`, the mean over uniform times, and `validation/loss_t<k>` in ten bins of time.
+    fn validate(&self, batch: &Batch) -> Result<Tally, MethodError> {
+        let DenoisingMethod { config, conditioner, seed, device, .. } = self.method;
+        let device = device.clone().inner();
+        let key = Key::new(*seed, Stream::VALIDATION);
+        let (from, to) = config.path.time_range();
+        // The k-th image has a time in bin k mod 10.
+        let bin = |i: usize| (batch.first_image + i as u64) % BINS;
+        let points: Vec<PathPoint> = (0..batch.len())
+            .map(|i| {
+                let within = key.at(batch.first_image + i as u64).uniform(0);
+                config.path.at(from + (to - from) * (bin(i) as f64 + within) / BINS as f64)
+            })
+            .collect();
+        let condition = batch::condition(batch, conditioner, 0.0, *seed, &device)?;
+        let noise = batch::noise(batch, *seed, Stream::VALIDATION_NOISE, &device);
+        let losses = config.losses(batch::images(batch, &device), noise, &points, |input, labels| {
+            self.denoiser.network.forward(input, labels, &condition, None)
+        });
+        let mut tally = Tally::new();
+        for (i, loss) in losses.cast(DType::F32).into_data().iter::<f32>().enumerate() {
+            tally.add("validation/loss", f64::from(loss));
+            tally.add(&format!("validation/loss_t{}", bin(i)), f64::from(loss));
+        }
+        Ok(tally)
+    }
+
+    fn denoiser(&self) -> Option<&dyn Denoiser> {
+        Some(&self.denoiser)
+    }
+}

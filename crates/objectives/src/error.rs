@@ -1,0 +1,43 @@
+//! What can go wrong in a method.
+
+use sinter_models::CaptionError;
+use sinter_models::parameters::ParameterError;
+use sinter_optimization::OptimizationError;
+
+/// An error of a training method.
+#[derive(Debug, thiserror::Error)]
+pub enum MethodError {
+    /// A loss, gradient or input holds NaN or infinity; the weights were not touched.
+    #[error("`{tensor}` is not finite")]
+    NonFinite {
+        /// Which tensor.
+        tensor: String,
+    },
+    /// The settings do not fit the data or the model.
+    #[error("{0}")]
+    Setup(String),
+    /// The batch lacks what the method needs.
+    #[error("the batch has no {0}, which this objective needs")]
+    Batch(&'static str),
+    /// A caption that the vocabulary does not cover.
+    #[error(transparent)]
+    Caption(#[from] CaptionError),
+    /// An update or a load failed.
+    #[error(transparent)]
+    Optimization(OptimizationError),
+}
+
+impl From<OptimizationError> for MethodError {
+    fn from(error: OptimizationError) -> Self {
+        match error {
+            OptimizationError::NonFinite { tensor } => Self::NonFinite { tensor: format!("gradient of {tensor}") },
+            other => Self::Optimization(other),
+        }
+    }
+}
+
+impl From<ParameterError> for MethodError {
+    fn from(error: ParameterError) -> Self {
+        Self::Optimization(error.into())
+    }
+}

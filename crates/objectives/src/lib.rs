@@ -1,0 +1,20 @@
+//! Training methods: one a file, all implementing [`Method`].
+//!
+//! A method owns its networks and their optimizers, makes one update from one batch, and names its parts. The trainer
+//! does everything else. To add one: its file with a config struct, one line in [`ObjectiveConfig`], one preset in
+//! `configs/`, one test.
+
+pub mod batch;
+pub mod classifier;
+pub mod denoising;
+mod error;
+mod method;
+mod objective;
+mod tally;
+
+pub use classifier::Classification;
+pub use denoising::Denoising;
+pub use error::MethodError;
+pub use method::{Clock, Inference, Method, Setup, Weights};
+pub use objective::ObjectiveConfig;
+pub use tally::Tally;

@@ -1,0 +1,72 @@
+//! What a training method is to the trainer.
+
+use burn::tensor::Device;
+use sinter_data::Batch;
+use sinter_models::ModelConfig;
+use sinter_optimization::{OptimizerConfig, Part, Tensors};
+use sinter_sampling::{Conditioner, Denoiser};
+
+use crate::{MethodError, Tally};
+
+/// Where training stands when a batch arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Training images seen before this batch. The n-th image of the batch is image `images + n` of the run, which is
+    /// the index of every random draw made for it.
+    pub images: u64,
+    /// Updates made before this batch.
+    pub step: u64,
+    /// Images taken through the networks at a time; gradients add up to those of the whole batch.
+    pub micro_batch: usize,
+}
+
+/// What a method is built from.
+pub struct Setup<'a> {
+    /// The `[model]` section.
+    pub model: &'a ModelConfig,
+    /// The `[optimizer]` section.
+    pub optimizer: &'a OptimizerConfig,
+    /// Shape and conditions of the data.
+    pub conditioner: &'a Conditioner,
+    /// Where to train; gradients are tracked on its autodiff form.
+    pub device: &'a Device,
+    /// Seed of the run.
+    pub seed: u64,
+}
+
+/// Parameters of every averaged part, flat, by part and parameter name; what replaces the trained ones when averaged
+/// weights are sampled or evaluated.
+pub type Weights = std::collections::BTreeMap<String, Tensors>;
+
+/// A training method. It owns its networks and their optimizers.
+pub trait Method {
+    /// One update from one batch. Returns what is to be logged, under names such as `loss` or `gradient_norm`.
+    ///
+    /// # Errors
+    /// [`MethodError::NonFinite`] leaves every weight and moment as it was.
+    fn step(&mut self, batch: &Batch, clock: Clock) -> Result<Tally, MethodError>;
+
+    /// Its parts: what a checkpoint holds.
+    fn parts(&self) -> Vec<&dyn Part>;
+
+    /// Its parts, to be loaded.
+    fn parts_mut(&mut self) -> Vec<&mut dyn Part>;
+
+    /// Names of the parts whose weights are averaged.
+    fn averaged(&self) -> Vec<&str>;
+
+    /// The trained model without gradients, with its own weights or with averages of them.
+    fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_>;
+}
+
+/// A trained model in use.
+pub trait Inference {
+    /// Losses on held-out examples, with draws that depend on the examples' positions alone.
+    ///
+    /// # Errors
+    /// When the batch lacks what the objective needs.
+    fn validate(&self, batch: &Batch) -> Result<Tally, MethodError>;
+
+    /// The model as a sampler sees it; none if it does not generate.
+    fn denoiser(&self) -> Option<&dyn Denoiser>;
+}

@@ -1,0 +1,75 @@
+//! Sums behind the means that are logged.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Named running means, each a sum and a count in f64. Adding in the same order gives the same bits, and a tally is
+/// part of a checkpoint, so a resumed run logs the numbers of the straight one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally(BTreeMap<String, (f64, f64)>);
+
+impl Tally {
+    /// An empty tally.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one observation.
+    pub fn add(&mut self, name: &str, value: f64) {
+        self.add_weighted(name, value, 1.0);
+    }
+
+    /// Adds the sum of `count` observations.
+    pub fn add_weighted(&mut self, name: &str, sum: f64, count: f64) {
+        let entry = self.0.entry(name.to_string()).or_insert((0.0, 0.0));
+        entry.0 += sum;
+        entry.1 += count;
+    }
+
+    /// Adds everything of another tally.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, &(sum, count)) in &other.0 {
+            self.add_weighted(name, sum, count);
+        }
+    }
+
+    /// The mean under a name, if anything was added to it.
+    pub fn mean(&self, name: &str) -> Option<f64> {
+        self.0.get(name).filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count)
+    }
+
+    /// All means, by name.
+    pub fn means(&self) -> Vec<(String, f64)> {
+        self.0.keys().filter_map(|name| self.mean(name).map(|mean| (name.clone(), mean))).collect()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes everything out.
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_sums_over_counts_also_when_merged() {
+        let mut tally = Tally::new();
+        tally.add("loss", 1.0);
+        tally.add("loss", 2.0);
+        let mut other = Tally::new();
+        other.add_weighted("loss", 9.0, 2.0);
+        other.add("norm", 5.0);
+        tally.merge(&other);
+        assert_eq!(tally.means(), [("loss".to_string(), 3.0), ("norm".to_string(), 5.0)]);
+        assert!(!tally.take().is_empty());
+        assert!(tally.is_empty());
+    }
+}

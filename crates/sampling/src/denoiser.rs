@@ -1,0 +1,68 @@
+//! What a sampler needs of a model.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use sinter_models::{Condition, Network};
+use sinter_process::{Parameterization, PathPoint};
+
+/// A model whose output can be read: (x, t, condition) -> a prediction of known parameterization.
+pub trait Denoiser {
+    /// The path it was trained on and what its output means.
+    fn parameterization(&self) -> &Parameterization;
+
+    /// The model's output at `x`, `[b, c, h, w]`, which lies on the model's own path at `point`.
+    fn output(&self, x: Tensor<4>, point: &PathPoint, condition: &Condition) -> Tensor<4>;
+
+    /// The prediction of clean data at a state `x = alpha x0 + sigma eps` of *any* path, `[b, c, h, w]`.
+    ///
+    /// Paths with one lambda are rescalings of each other, so the state is brought to the model's own path at the
+    /// time of the same lambda.
+    fn data(&self, x: Tensor<4>, alpha: f64, sigma: f64, condition: &Condition) -> Tensor<4> {
+        let parameterization = self.parameterization();
+        let point = parameterization.path.at(parameterization.path.time_of_lambda((alpha / sigma).ln()));
+        let x = x.mul_scalar(scale_between(alpha, sigma, &point));
+        let map = parameterization.prediction.data_from(&point);
+        let output = self.output(x.clone(), &point, condition);
+        x.mul_scalar(map.x) + output.mul_scalar(map.prediction)
+    }
+}
+
+/// The factor from a state with (alpha, sigma) to the state of equal lambda at `point`. Taken from the larger of the
+/// two coefficients, so that it holds at pure noise (alpha = 0) and at pure data (sigma = 0).
+fn scale_between(alpha: f64, sigma: f64, point: &PathPoint) -> f64 {
+    if alpha > sigma { point.alpha / alpha } else { point.sigma / sigma }
+}
+
+/// A network with the parameterization it was trained under.
+#[derive(Clone, Debug)]
+pub struct NetworkDenoiser {
+    /// The network, outside any gradient graph.
+    pub network: Network,
+    /// What its output means.
+    pub parameterization: Parameterization,
+}
+
+impl Denoiser for NetworkDenoiser {
+    fn parameterization(&self) -> &Parameterization {
+        &self.parameterization
+    }
+
+    fn output(&self, x: Tensor<4>, point: &PathPoint, condition: &Condition) -> Tensor<4> {
+        let [b, c, _, _] = x.dims();
+        let parameterization = &self.parameterization;
+        let label = parameterization.time_label.label(&parameterization.path, point);
+        let labels = values(&vec![label; b], &x.device(), x.dtype()); // [b]
+        let input = x.mul_scalar(parameterization.input_scale.scale(point));
+        let output = self.network.forward(input, labels, condition, None); // [b, c or 2c, h, w]
+        output.narrow(1, 0, c)
+    }
+}
+
+/// A vector of host values on a device, in a given float type, `[n]`.
+pub fn values(values: &[f64], device: &Device, dtype: DType) -> Tensor<1> {
+    Tensor::from_data(TensorData::from(values), (device, dtype))
+}
+
+/// One coefficient an image, shaped to multiply images: `[b, 1, 1, 1]`.
+pub fn per_image(coefficients: &[f64], like: &Tensor<4>) -> Tensor<4> {
+    values(coefficients, &like.device(), like.dtype()).reshape([coefficients.len(), 1, 1, 1])
+}

@@ -1,0 +1,25 @@
+//! The trainer: config, clock, checkpoints, resume, logging.
+
+pub mod bench;
+mod checkpoint;
+mod config;
+mod device;
+mod error;
+mod faults;
+mod generate;
+mod journal;
+pub mod logging;
+pub mod memory;
+mod run;
+mod run_directory;
+mod summary;
+mod trainer;
+
+pub use checkpoint::{Checkpoint, Progress, Summary};
+pub use config::{Config, LogConfig, OnNonfinite, SampleConfig, TrainConfig};
+pub use device::{DeviceConfig, Listed, Precision};
+pub use error::TrainingError;
+pub use generate::{Asked, Generation};
+pub use run::{Choice, Run, classifier, evaluator};
+pub use run_directory::{Provenance, RunDirectory, write_atomically};
+pub use trainer::{Outcome, Session, conditioner, train};

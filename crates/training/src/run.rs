@@ -1,0 +1,134 @@
+//! A run in use: its newest weights for sampling, evaluation, or as another run's features.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use sinter_data::{Source, Split};
+use sinter_evaluation::{ClassifierFeatures, Evaluator, WeightsUsed};
+use sinter_models::{Classifier, ModelConfig};
+use sinter_objectives::{Method, Setup};
+use sinter_sampling::Conditioner;
+
+use crate::checkpoint::Checkpoint;
+use crate::run_directory::RunDirectory;
+use crate::trainer::conditioner;
+use crate::{Config, TrainingError};
+
+/// Which weights of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The first average of the configuration, or the trained weights where there is none.
+    #[default]
+    Default,
+    /// The trained weights.
+    Raw,
+    /// The average of this half-life.
+    Average(u64),
+}
+
+/// A trained run, opened for use.
+pub struct Run {
+    /// Its resolved configuration.
+    pub config: Config,
+    /// Its checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Which weights were loaded.
+    pub weights: WeightsUsed,
+    /// The data it was trained on, for classes and captions.
+    pub source: Arc<dyn Source>,
+    /// Its conditions.
+    pub conditioner: Conditioner,
+    /// The method with the loaded weights.
+    pub method: Box<dyn Method>,
+    /// Where it lives, without gradients.
+    pub device: Device,
+}
+
+impl Run {
+    /// Opens a run directory at its newest checkpoint, or at the checkpoint of `images`.
+    ///
+    /// `adjust` may change what does not define the run, such as the device or the data's folder.
+    ///
+    /// # Errors
+    /// When it is not a run, has no checkpoint, or the weights do not match.
+    pub fn open(
+        root: &Path,
+        images: Option<u64>,
+        choice: Choice,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Result<Self, TrainingError> {
+        let run = RunDirectory::open(root)?;
+        let mut config = run.config()?;
+        adjust(&mut config);
+        let checkpoint = match images {
+            Some(images) => Checkpoint::open(&run.checkpoints().join(images.to_string()))?,
+            None => Checkpoint::latest(&run.checkpoints())?.ok_or_else(|| {
+                TrainingError::Config(format!("{} has no checkpoint yet", root.display()))
+            })?,
+        };
+        let device = config.device.open()?;
+        let source = config.data.open(Split::Train, config.seed)?;
+        let conditioner = conditioner(source.as_ref())?;
+        let mut method = config.objective.build(&Setup {
+            model: &config.model,
+            optimizer: &config.optimizer,
+            conditioner: &conditioner,
+            device: &device,
+            seed: config.seed,
+        })?;
+        let half_life = match choice {
+            Choice::Raw => None,
+            Choice::Average(half_life) => Some(half_life),
+            Choice::Default => config.ema.half_life.first().copied(),
+        };
+        checkpoint.load_weights(method.as_mut(), half_life)?;
+        let weights = half_life.map_or(WeightsUsed::Raw, WeightsUsed::Average);
+        Ok(Self { config, checkpoint, weights, source, conditioner, method, device })
+    }
+}
+
+/// The classifier of a run, as a feature network.
+///
+/// # Errors
+/// When the run is not a trained classifier.
+pub fn classifier(root: &str, device: &Device) -> Result<ClassifierFeatures, TrainingError> {
+    let path = PathBuf::from(root);
+    if !path.join("config.toml").is_file() {
+        return Err(TrainingError::Config(format!(
+            "{root} is not a run: train the classifier first, with the preset of configs/classifier/ that has this \
+             name, or name another run"
+        )));
+    }
+    let run = RunDirectory::open(&path)?;
+    let config = run.config()?;
+    let ModelConfig::Classifier(model) = &config.model else {
+        return Err(TrainingError::Config(format!("{root} is not the run of a classifier")));
+    };
+    let checkpoint = Checkpoint::latest(&run.checkpoints())?
+        .ok_or_else(|| TrainingError::Config(format!("{root} has no checkpoint yet")))?;
+    let source = config.data.open(Split::Train, config.seed)?;
+    let shape = *conditioner(source.as_ref())?.shape();
+    let half_life = config.ema.half_life.first().copied();
+    let network: Classifier = model.build(&shape, device, config.seed).map_err(|p| TrainingError::Config(p.to_string()))?;
+    let network = checkpoint.load_module(network, half_life)?;
+    Ok(ClassifierFeatures {
+        name: config.name.clone(),
+        hash: checkpoint.digest()?,
+        classifier: network.valid(),
+        device: device.clone(),
+    })
+}
+
+/// The metrics of a configuration, prepared; none if it names none.
+///
+/// # Errors
+/// When a metric's classifier or the reference data cannot be opened.
+pub fn evaluator(config: &Config, device: &Device) -> Result<Option<Evaluator>, TrainingError> {
+    if config.eval.metrics.is_empty() {
+        return Ok(None);
+    }
+    let reference = config.data.open(config.eval.reference, config.seed)?;
+    Evaluator::new(&config.eval, reference, |run| classifier(run, device)).map(Some)
+}
