@@ -23,6 +23,7 @@
 pub mod caption;
 pub mod classifier;
 pub mod condition;
+pub mod conditioning;
 pub mod dit;
 pub mod initialization;
 pub mod layers;

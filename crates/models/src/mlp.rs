@@ -8,8 +8,9 @@ use sinter_config::Problems;
 use sinter_kernels as kernels;
 
 use crate::condition::Condition;
+use crate::conditioning::{Conditioning, ConditioningConfig};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{ClassEmbedding, Dropout, DropoutKey, Linear, Mlp, TimeEmbedding};
+use crate::layers::{Dropout, DropoutKey, Linear, Mlp};
 use crate::shape::DataShape;
 
 /// Sines and cosines of the time label.
@@ -62,10 +63,8 @@ impl MlpConfig {
 pub struct ResidualMlp {
     /// `[c h w] -> [d]`.
     pub input: Linear,
-    /// Time label to a vector.
-    pub time_embedding: TimeEmbedding,
-    /// Class to a vector, for data with labels.
-    pub class_embedding: Option<ClassEmbedding>,
+    /// Time and class.
+    pub conditioning: Conditioning,
     /// The blocks.
     pub blocks: Vec<MlpBlock>,
     /// `[d] -> [2 d]`: shift, scale.
@@ -88,12 +87,17 @@ impl ResidualMlp {
     /// For data of the given shape, with which `config` must be valid.
     pub fn new(config: &MlpConfig, shape: &DataShape, init: &mut Initialization) -> Self {
         let (width, values) = (config.width, shape.channels * shape.height * shape.width);
+        let conditioning = ConditioningConfig {
+            time_features: TIME_FEATURES,
+            width,
+            null_class: config.null_class,
+            caption: None,
+            start: Start::FanIn,
+            class_rule: Rule::normal(1.0),
+        };
         Self {
             input: Linear::new(values, width, Start::FanIn, init),
-            time_embedding: TimeEmbedding::new(TIME_FEATURES, width, Start::FanIn, init),
-            class_embedding: shape
-                .has_classes()
-                .then(|| ClassEmbedding::new(shape.classes, config.null_class, width, Rule::normal(1.0), init)),
+            conditioning: Conditioning::new(conditioning, shape, init),
             blocks: (0..config.depth)
                 .map(|_| MlpBlock {
                     modulation: Linear::new(width, 3 * width, Start::Zero, init),
@@ -115,23 +119,18 @@ impl ResidualMlp {
         dropout: Option<DropoutKey>,
     ) -> Tensor<4> {
         let [b, c, height, width] = x.dims();
-        let mut embedding = self.time_embedding.forward(time_label); // [b, d]
-        let class = self.class_embedding.as_ref().and_then(|table| table.forward(condition.class.clone(), b));
-        if let Some(class) = class {
-            embedding = embedding + class;
-        }
-        let embedding = kernels::silu(embedding);
+        let context = self.conditioning.forward(b, time_label, condition, dropout);
 
         let mut h = self.input.forward(x.reshape([b, 1, c * height * width])); // [b, 1, d]
         for block in &self.blocks {
-            let modulation = block.modulation.forward(embedding.clone()); // [b, 3 d]
+            let modulation = block.modulation.forward(context.embedding.clone()); // [b, 3 d]
             let d = modulation.dims()[1] / 3;
             let part = |i: usize| modulation.clone().narrow(1, i * d, d);
             let update = kernels::layer_norm_modulate(h.clone(), part(0), part(1), EPSILON);
-            let update = block.dropout.forward(block.mlp.forward_silu(update), dropout);
+            let update = block.dropout.forward(block.mlp.forward_silu(update), context.dropout);
             h = kernels::gate_residual(h, update, part(2)); // [b, 1, d]
         }
-        let modulation = self.output_modulation.forward(embedding); // [b, 2 d]
+        let modulation = self.output_modulation.forward(context.embedding); // [b, 2 d]
         let d = modulation.dims()[1] / 2;
         let (shift, scale) = (modulation.clone().narrow(1, 0, d), modulation.narrow(1, d, d));
         let h = kernels::layer_norm_modulate(h, shift, scale, EPSILON);

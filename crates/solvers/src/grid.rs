@@ -295,8 +295,17 @@ impl Variable {
     }
 }
 
+/// The point of a path at a noise-to-signal ratio.
 fn at_rho(path: &Path, rho: f64) -> PathPoint {
-    path.at(path.time_of_lambda(-rho.ln()))
+    let mut point = path.at(path.time_of_lambda(-rho.ln()));
+    // Where a path is steep, its time cannot tell neighbouring levels apart: what is missing, a few last digits of rho,
+    // is added along the path's derivatives. d ln rho = -lambda' dt.
+    let missing = -(rho / point.rho()).ln() / point.lambda_dot();
+    if missing.is_finite() {
+        point.alpha += missing * point.alpha_dot;
+        point.sigma += missing * point.sigma_dot;
+    }
+    point
 }
 
 /// The end of the path where it is data; for paths that keep some noise, data beyond their end.

@@ -187,6 +187,17 @@ impl Checkpoint {
         found
     }
 
+    /// Checks that the checkpoint was written under the settings of this hash.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn belongs_to(&self, config_hash: &str) -> Result<(), TrainingError> {
+        if self.summary.config_hash == config_hash {
+            return Ok(());
+        }
+        Err(checkpoint_error(&self.path, "belongs to a run with other settings"))
+    }
+
     /// Brings a method and its averages to this checkpoint. Nothing may be missing, unknown or of another shape.
     ///
     /// # Errors

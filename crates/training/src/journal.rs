@@ -26,7 +26,11 @@ impl Journal {
     /// Opens the records at `images`; what was written beyond belongs to a future that was cut off.
     pub(crate) fn open(run: &RunDirectory, config: &Config, images: u64) -> Result<Self, TrainingError> {
         let path = run.metrics_path();
-        jsonl::truncate(&path, images)?;
+        match images {
+            // Lines at 0 images would be kept by a cut.
+            0 if path.exists() => std::fs::remove_file(&path).map_err(TrainingError::file(&path))?,
+            _ => jsonl::truncate(&path, images)?,
+        }
         let mut events = None;
         if config.log.tensorboard {
             match images {

@@ -49,8 +49,14 @@ pub struct Session<'a> {
 /// Every way in which settings, data, device, disk or numbers can fail; what was written before stays.
 pub fn train(config: &Config, root: &Path, session: &Session) -> Result<Outcome, TrainingError> {
     let run = RunDirectory::lock(root)?;
-    let mut trainer = Trainer::open(config, run, session)?;
-    trainer.run(session)
+    run.claim(config)?;
+    if let Some(checkpoint) = Checkpoint::latest(&run.checkpoints())?
+        && checkpoint.summary.images >= config.train.images
+    {
+        checkpoint.belongs_to(&config.hash())?;
+        return Ok(Outcome::AlreadyFinished(checkpoint.path));
+    }
+    Trainer::open(config, run, session)?.run(session)
 }
 
 struct Trainer<'a> {
@@ -79,7 +85,6 @@ impl<'a> Trainer<'a> {
         if !problems.is_empty() {
             return Err(TrainingError::Problems(problems));
         }
-        run.claim(config)?;
         let config_hash = config.hash();
         run.write_provenance(&Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -106,12 +111,7 @@ impl<'a> Trainer<'a> {
         let mut averages = averages_of(config, method.as_ref());
         let mut progress = Progress::default();
         if let Some(checkpoint) = &latest {
-            if checkpoint.summary.config_hash != config_hash {
-                return Err(TrainingError::Checkpoint {
-                    path: checkpoint.path.clone(),
-                    message: "belongs to a run with other settings".into(),
-                });
-            }
+            checkpoint.belongs_to(&config_hash)?;
             progress = checkpoint.restore(method.as_mut(), &mut averages)?;
         }
         let journal = Journal::open(&run, config, progress.images)?;
@@ -144,9 +144,6 @@ impl<'a> Trainer<'a> {
 
     fn run(&mut self, session: &Session) -> Result<Outcome, TrainingError> {
         let budget = self.config.train.images;
-        if self.progress.images >= budget {
-            return Ok(Outcome::AlreadyFinished(self.run.checkpoints().join(self.progress.images.to_string())));
-        }
         self.journal.begin(self.progress.images, budget);
         let batch_size = self.config.train.batch;
         let stream = self.loader.stream(self.progress.images, batch_size, budget);

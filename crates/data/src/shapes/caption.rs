@@ -66,7 +66,7 @@ pub enum CaptionError {
         nearest: Option<&'static str>,
     },
     /// A word in the wrong place.
-    #[error("a caption needs {expected} {}", found.as_ref().map_or("at its end".to_owned(), |found| format!("where it has `{found}`")))]
+    #[error("a caption needs {expected} where it has {}", found.as_ref().map_or("its end".to_owned(), |found| format!("`{found}`")))]
     Expected {
         /// What the grammar allows there.
         expected: &'static str,
@@ -194,16 +194,15 @@ impl FromStr for Requirements {
         }
         let mut words = Words(&words);
         let mut phrases = vec![words.phrase()?];
-        let relation = words.one_of("`and` or a relation", Relation::ALL.map(|relation| (relation.words(), relation)));
-        if let Ok(relation) = relation {
+        if let Some(relation) = Relation::ALL.into_iter().find(|relation| words.take(relation.words())) {
             phrases.push(words.phrase()?);
-            words.end("nothing more after the second phrase of a relation")?;
+            words.end("the end")?;
             return Ok(Self { phrases, relation: Some(relation) });
         }
         while words.take("and") {
             phrases.push(words.phrase()?);
         }
-        words.end(if phrases.len() == 1 { "`and` or a relation" } else { "`and`" })?;
+        words.end(if phrases.len() == 1 { "`and`, a relation or the end" } else { "`and` or the end" })?;
         Ok(Self { phrases, relation: None })
     }
 }
@@ -222,29 +221,18 @@ impl Words<'_> {
         comes
     }
 
-    /// Takes the first of `choices` that comes next.
-    fn one_of<T, const N: usize>(
-        &mut self,
-        expected: &'static str,
-        choices: [(&str, T); N],
-    ) -> Result<T, CaptionError> {
-        match choices.into_iter().find(|(text, _)| self.take(text)) {
-            Some((_, choice)) => Ok(choice),
-            None => Err(self.not(expected)),
-        }
-    }
-
     fn phrase(&mut self) -> Result<Phrase, CaptionError> {
         let counts = [("a", 1), ("an", 1), ("two", 2), ("three", 3), ("four", 4)];
-        let count = self.one_of("a count (`a`, `two`, ...)", counts)?;
-        let size = self.one_of("a size", Size::ALL.map(|size| (size.name(), size))).ok();
-        let colour = self.one_of("a colour", Colour::ALL.map(|colour| (colour.name(), colour))).ok();
-        let shape = if count == 1 {
-            self.one_of("a shape in the singular", Shape::ALL.map(|shape| (shape.name(), shape)))?
-        } else {
-            self.one_of("a shape in the plural", Shape::ALL.map(|shape| (shape.plural(), shape)))?
+        let count = counts.into_iter().find(|(word, _)| self.take(word));
+        let (_, count) = count.ok_or_else(|| self.not("a count (`a`, `two`, ...)"))?;
+        let size = Size::ALL.into_iter().find(|size| self.take(size.name()));
+        let colour = Colour::ALL.into_iter().find(|colour| self.take(colour.name()));
+        let (number, name) = match count {
+            1 => ("a shape in the singular", Shape::name as fn(Shape) -> &'static str),
+            _ => ("a shape in the plural", Shape::plural as fn(Shape) -> &'static str),
         };
-        Ok(Phrase { count, size, colour, shape })
+        let shape = Shape::ALL.into_iter().find(|&shape| self.take(name(shape)));
+        Ok(Phrase { count, size, colour, shape: shape.ok_or_else(|| self.not(number))? })
     }
 
     fn end(&self, expected: &'static str) -> Result<(), CaptionError> {
@@ -253,5 +241,76 @@ impl Words<'_> {
 
     fn not(&self, expected: &'static str) -> CaptionError {
         CaptionError::Expected { expected, found: self.0.first().cloned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn phrase() -> impl Strategy<Value = Phrase> {
+        let size = prop::option::of(prop::sample::select(Size::ALL.to_vec()));
+        let colour = prop::option::of(prop::sample::select(Colour::ALL.to_vec()));
+        let shape = prop::sample::select(Shape::ALL.to_vec());
+        (1u32..=4, size, colour, shape).prop_map(|(count, size, colour, shape)| Phrase { count, size, colour, shape })
+    }
+
+    fn requirements() -> impl Strategy<Value = Requirements> {
+        let list = prop::collection::vec(phrase(), 1..=4).prop_map(|phrases| Requirements { phrases, relation: None });
+        let related = ([phrase(), phrase()], prop::sample::select(Relation::ALL.to_vec()))
+            .prop_map(|(phrases, relation)| Requirements { phrases: phrases.to_vec(), relation: Some(relation) });
+        prop_oneof![list, related]
+    }
+
+    proptest! {
+        #[test]
+        fn writing_and_reading_are_inverse(requirements in requirements()) {
+            let caption = requirements.to_string();
+            prop_assert_eq!(caption.parse::<Requirements>(), Ok(requirements));
+            prop_assert!(caption.split(' ').count() <= MOST_WORDS);
+            prop_assert!(caption.split(' ').all(|word| vocabulary().contains(&word)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[a-z ]{0,40}") {
+            let _ = text.parse::<Requirements>();
+        }
+    }
+
+    #[test]
+    fn captions_read_like_english() {
+        for caption in [
+            "a red circle left of two blue squares",
+            "three small green stars",
+            "an orange cross and a large orange cross",
+            "a circle and two small hearts and a pink ring",
+        ] {
+            assert_eq!(caption.parse::<Requirements>().unwrap().to_string(), caption);
+        }
+        assert_eq!(" A  red CIRCLE".parse::<Requirements>().unwrap().to_string(), "a red circle");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let error = |text: &str| text.parse::<Requirements>().unwrap_err().to_string();
+        assert_eq!(error("a red circel"), "the captions' vocabulary has no word `circel` (did you mean `circle`?)");
+        assert_eq!(error("a red"), "a caption needs a shape in the singular where it has its end");
+        assert_eq!(error("two red circle"), "a caption needs a shape in the plural where it has `circle`");
+        assert_eq!(error("red circle"), "a caption needs a count (`a`, `two`, ...) where it has `red`");
+        assert_eq!(error("a circle a square"), "a caption needs `and`, a relation or the end where it has `a`");
+        assert_eq!(error("a circle left a square"), "a caption needs `and`, a relation or the end where it has `left`");
+        assert_eq!(error("a circle above a star and a star"), "a caption needs the end where it has `and`");
+    }
+
+    #[test]
+    fn the_vocabulary_has_each_word_once() {
+        let mut words = vocabulary().to_vec();
+        assert_eq!(words.len(), 38);
+        assert_eq!((words[0], words[37]), ("a", "and"));
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), 38);
     }
 }

@@ -41,9 +41,12 @@ const LEAST_AREA: f32 = 0.008;
 const EXPLAINED: f64 = 0.93;
 
 /// The share of the whole image's energy that the objects must explain together.
-const EXPLAINED_IN_ALL: f64 = 0.75;
-/// The largest share of an image that patches may cover for there to be a ground.
+const EXPLAINED_IN_ALL: f64 = 0.7;
+/// The largest share of an image that patches may cover for there to be a ground, and the most patches.
 const MOST_PATCHED: f64 = 0.6;
+const MOST_PATCHES: usize = 12;
+/// The share of its radius that an object must lie inside the image, whichever way.
+const INSIDE: f64 = 0.8;
 
 /// Reads the objects of an image `[3, h, w]` with values in -1..1.
 ///
@@ -76,7 +79,7 @@ pub fn detect(pixels: &[f32], shape: [usize; 3]) -> Result<Reading, NotAnImage> 
         }
     }
     let patched: usize = masks.iter().map(Vec::len).sum();
-    let crowded = patched as f64 > MOST_PATCHED * field.sharp.len() as f64;
+    let crowded = masks.len() > MOST_PATCHES || patched as f64 > MOST_PATCHED * field.sharp.len() as f64;
     if crowded || explained < EXPLAINED_IN_ALL * field.energy() {
         // Colour all over the image: no objects on a ground, even if some of its patches have a shape.
         return Ok(Reading { objects: Vec::new(), unclear: reading.unclear + reading.objects.len() as u32 });
@@ -90,7 +93,7 @@ fn read(patch: &Patch) -> Option<(Found, f64)> {
     fits.sort_by(|a, b| a.error.total_cmp(&b.error));
     let [best, second, ..] = fits.as_slice() else { return None };
     let explained = 1.0 - best.error;
-    if explained < EXPLAINED {
+    if explained < EXPLAINED || best.inside < INSIDE {
         return None;
     }
     let (colour, colour_margin) = nearest_colour(best.chroma);

@@ -29,6 +29,8 @@ pub(crate) struct Patch {
 pub(crate) struct Fit {
     /// The best pose.
     pub(crate) pose: Pose,
+    /// Distance of the centre to the nearest border of the image over the circumradius.
+    pub(crate) inside: f64,
     /// The share of the patch's energy that the shape leaves unexplained. What noise alone would leave is taken from
     /// both; in 0..=1.
     pub(crate) error: f64,
@@ -253,7 +255,10 @@ impl<'a> Signal<'a> {
             sum = [sum[0] + coverage * chroma[0], sum[1] + coverage * chroma[1]];
             norm += coverage * coverage;
         }
+        let [x, y, radius, ..] = guess.parameters;
+        let [width, height] = self.patch.size.map(|side| side as f64);
         Fit {
+            inside: x.min(y).min(width - x).min(height - y) / radius,
             pose: self.pose(guess.shape, &guess.parameters),
             error: self.error(guess),
             energy: self.energy - guess.squares,

@@ -29,10 +29,10 @@ pub use render::render;
 pub use scene::{MOST_OBJECTS, Object, Pose, SHADE, Scene, SceneLaw, Size, TILT};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use sinter_config::Problems;
-use sinter_process::random::{Key, Stream};
+use sinter_process::random::{Draws, Key, Stream};
 
+use crate::digest::sha256;
 use crate::{DataError, Example, Source, Split};
 use scene::Dice;
 
@@ -113,9 +113,11 @@ impl ShapesConfig {
         problems
     }
 
-    /// Whether every scene has one object, and so a class.
-    fn has_classes(&self) -> bool {
-        self.objects.min == 1 && self.objects.max == 1
+    /// The shapes and colours of the classes, by the classes' numbers; empty where scenes may have several objects.
+    pub fn classes(&self) -> Vec<(Shape, Colour)> {
+        let single = self.objects == ObjectCount { min: 1, max: 1 };
+        let shapes = self.shapes.iter().filter(|_| single);
+        shapes.flat_map(|&shape| Colour::ALL.map(|colour| (shape, colour))).collect()
     }
 }
 
@@ -125,7 +127,9 @@ pub struct Shapes {
     law: SceneLaw,
     split: Split,
     seed: u64,
+    classes: Vec<(Shape, Colour)>,
     class_names: Vec<String>,
+    vocabulary: Vec<String>,
 }
 
 impl Shapes {
@@ -144,13 +148,11 @@ impl Shapes {
             most: config.objects.max,
             ground: config.ground,
         };
-        let class_names = if config.has_classes() {
-            let of_shape = |shape: &Shape| Colour::ALL.map(|colour| format!("{} {}", colour.name(), shape.name()));
-            config.shapes.iter().flat_map(of_shape).collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Self { config, law, split, seed, class_names })
+        let classes = config.classes();
+        let class_names = classes.iter().map(|(shape, colour)| format!("{} {}", colour.name(), shape.name())).collect();
+        let words = if config.captions { vocabulary() } else { &[] };
+        let vocabulary = words.iter().map(|&word| word.to_owned()).collect();
+        Ok(Self { config, law, split, seed, classes, class_names, vocabulary })
     }
 
     /// The scene of an index; any index has one, also beyond the end of the split.
@@ -163,19 +165,12 @@ impl Shapes {
         self.describe(&self.scene(index), index)
     }
 
-    /// The shape and colour of a class, where there are classes.
-    pub fn class(&self, class: u32) -> Option<(Shape, Colour)> {
-        let colours = Colour::ALL.len();
-        let shape = *self.config.shapes.get(class as usize / colours).filter(|_| self.config.has_classes())?;
-        Some((shape, Colour::ALL[class as usize % colours]))
-    }
-
     fn describe(&self, scene: &Scene, index: u64) -> Requirements {
         let draws = self.draws(index);
         Requirements::describe(scene, &mut Dice::starting_at(&draws, CAPTION_SLOT))
     }
 
-    fn draws(&self, index: u64) -> sinter_process::random::Draws {
+    fn draws(&self, index: u64) -> Draws {
         let stream = match self.split {
             Split::Train => Stream::RENDER.nth(0),
             Split::Test => Stream::RENDER.nth(1),
@@ -183,12 +178,6 @@ impl Shapes {
         Key::new(self.seed, stream).at(index)
     }
 
-    fn class_of(&self, scene: &Scene) -> Option<u32> {
-        let [object] = scene.objects.as_slice() else { return None };
-        let shape = self.config.shapes.iter().position(|&shape| shape == object.pose.shape)?;
-        let colour = Colour::ALL.iter().position(|&colour| colour == object.colour)?;
-        Some((shape * Colour::ALL.len() + colour) as u32)
-    }
 }
 
 impl Source for Shapes {
@@ -211,21 +200,30 @@ impl Source for Shapes {
         &self.class_names
     }
 
+    fn vocabulary(&self) -> &[String] {
+        &self.vocabulary
+    }
+
+    fn longest_caption(&self) -> usize {
+        if self.config.captions { MOST_WORDS } else { 0 }
+    }
+
     fn example(&self, index: u64) -> Result<Example, DataError> {
         if index >= self.len() {
             return Err(DataError::Index { name: self.name().to_owned(), index, len: self.len() });
         }
         let scene = self.scene(index);
+        let first = scene.objects[0];
+        let class = self.classes.iter().position(|&class| class == (first.pose.shape, first.colour));
         Ok(Example {
             pixels: render(&scene, self.config.resolution),
-            class: self.class_of(&scene).filter(|_| self.config.has_classes()),
+            class: class.map(|class| class as u32),
             caption: self.config.captions.then(|| self.describe(&scene, index).to_string()),
         })
     }
 
     fn fingerprint(&self) -> String {
         // The version changes with the procedure.
-        let what = format!("shapes version 1, {:?}, {}, seed {}", self.config, self.split, self.seed);
-        Sha256::digest(what).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256(format!("shapes version 1, {:?}, {}, seed {}", self.config, self.split, self.seed))
     }
 }

@@ -178,3 +178,79 @@ fn find_partner(wanting: usize, fits: &[Vec<usize>], owner: &mut [Option<usize>]
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::Shape;
+
+    fn found(colour: Colour, shape: Shape, extent: f64, centre: [f64; 2]) -> Found {
+        Found { pose: Pose { shape, centre, extent, angle: 0.0 }, colour, confidence: 1.0 }
+    }
+
+    fn reading(objects: &[Found]) -> Reading {
+        Reading { objects: objects.to_vec(), unclear: 0 }
+    }
+
+    fn skills(objects: &[Found], caption: &str) -> Skills {
+        satisfies(&reading(objects), &caption.parse().unwrap())
+    }
+
+    const LEFT: [f64; 2] = [0.2, 0.5];
+    const RIGHT: [f64; 2] = [0.8, 0.5];
+
+    #[test]
+    fn a_right_image_meets_everything() {
+        let circle = found(Colour::Red, Shape::Circle, 0.25, LEFT);
+        let square = found(Colour::Blue, Shape::Square, 0.35, RIGHT);
+        let all = skills(&[circle, square], "a small red circle left of a medium blue square");
+        assert!(all.all());
+        assert_eq!(all.asked().count(), 6);
+        assert_eq!(skills(&[circle], "a circle").asked().map(|(name, _)| name).collect::<Vec<_>>(), ["count", "shape"]);
+    }
+
+    #[test]
+    fn swapped_colours_miss_only_the_binding_and_the_position() {
+        let objects =
+            [found(Colour::Blue, Shape::Circle, 0.25, LEFT), found(Colour::Red, Shape::Square, 0.25, RIGHT)];
+        let skills = skills(&objects, "a red circle left of a blue square");
+        assert_eq!((skills.count, skills.shape, skills.colour), (1.0, 1.0, Some(1.0)));
+        assert_eq!((skills.binding, skills.position, skills.size), (Some(0.0), Some(0.0), None));
+        assert_eq!(skills.mean(), 0.6);
+    }
+
+    #[test]
+    fn swapped_places_miss_only_the_position() {
+        let objects =
+            [found(Colour::Red, Shape::Circle, 0.25, RIGHT), found(Colour::Blue, Shape::Square, 0.25, LEFT)];
+        let skills = skills(&objects, "a red circle left of a blue square");
+        assert_eq!((skills.binding, skills.position), (Some(1.0), Some(0.0)));
+        assert!(!skills.all());
+    }
+
+    #[test]
+    fn counts_and_shares() {
+        let star = found(Colour::Green, Shape::Star, 0.25, LEFT);
+        let large = found(Colour::Green, Shape::Star, 0.5, RIGHT);
+        let skills = |objects: &[Found]| skills(objects, "three small green stars");
+        assert_eq!(skills(&[star; 3]).mean(), 1.0);
+        let two = skills(&[star, star]);
+        assert_eq!((two.count, two.shape, two.binding), (0.0, 2.0 / 3.0, Some(2.0 / 3.0)));
+        let one_large = skills(&[star, large, star]);
+        assert_eq!((one_large.count, one_large.colour, one_large.size), (1.0, Some(1.0), Some(2.0 / 3.0)));
+        assert_eq!(skills(&[star; 4]).count, 0.0);
+        let unclear = Reading { objects: vec![star; 3], unclear: 1 };
+        assert_eq!(satisfies(&unclear, &"three small green stars".parse().unwrap()).count, 0.0);
+        assert!(skills(&[]).asked().all(|(_, value)| value == 0.0));
+    }
+
+    #[test]
+    fn partners_are_found_by_exchange() {
+        // "a circle" must leave the red one to "a red circle", in whichever order the objects come.
+        let red = found(Colour::Red, Shape::Circle, 0.25, LEFT);
+        let blue = found(Colour::Blue, Shape::Circle, 0.25, RIGHT);
+        for objects in [[red, blue], [blue, red]] {
+            assert_eq!(skills(&objects, "a circle and a red circle").binding, Some(1.0));
+        }
+    }
+}

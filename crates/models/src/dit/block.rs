@@ -4,20 +4,12 @@ use sinter_kernels as kernels;
 
 use super::DitConfig;
 use crate::caption::EncodedCaption;
+use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
-use crate::layers::{CrossAttention, Dropout, DropoutKey, LayerNorm, Linear, Mlp, SelfAttention};
+use crate::layers::{CrossAttention, Dropout, LayerNorm, Linear, Mlp, SelfAttention};
 
 /// Of the layer norms without a weight.
 const EPSILON: f64 = 1e-6;
-
-/// What every block is told.
-#[derive(Clone, Debug)]
-pub(super) struct Context {
-    /// SiLU of the sum of the time's and the condition's vectors `[b, d]`.
-    pub(super) embedding: Tensor<2>,
-    pub(super) caption: Option<EncodedCaption>,
-    pub(super) dropout: Option<DropoutKey>,
-}
 
 /// Attention and a two-layer network; shift, scale and gate of each come from the condition and start at zero, so that
 /// the block starts as the identity (adaLN-Zero, section 3.2).

@@ -51,7 +51,7 @@ fn every_token_is_treated_alike() {
     let shape = DataShape::images(1, 4, 8);
     let network = randomized(Dit::new(&small(), &shape, &mut Initialization::new(0, &device)));
     let x = normal::<3>(0, [1, 8, 16], &device);
-    let context = super::block::Context { embedding: normal(1, [1, 16], &device), caption: None, dropout: None };
+    let context = crate::conditioning::Context { embedding: normal(1, [1, 16], &device), caption: None, dropout: None };
     let through = |x: Tensor<3>| network.blocks.iter().fold(x, |x, block| block.forward(x, &context));
     let (there, back) = (values(&through(x.clone()).flip([1])), values(&through(x.flip([1]))));
     assert_close(&there, &back, 1e-5);

@@ -25,7 +25,8 @@ pub struct UnetConfig {
     pub multipliers: Vec<usize>,
     /// Residual blocks of each level (one more on the way up).
     pub blocks: usize,
-    /// Heights of the feature maps that have attention, in pixels. The middle always has it.
+    /// Heights of the feature maps that have attention, in pixels; those that no level has say nothing. The middle
+    /// always has attention.
     pub attention: Vec<usize>,
     /// Attention heads, unless `head_channels` is given.
     pub heads: usize,
@@ -96,33 +97,28 @@ impl UnetConfig {
         problems.check(self.blocks > 0, "blocks", "must be at least 1");
         problems.check((0.0..1.0).contains(&self.dropout), "dropout", "must be at least 0 and below 1");
 
-        let factor = 1usize.checked_shl(self.multipliers.len().saturating_sub(1) as u32).unwrap_or(0);
+        let halvings = self.multipliers.len().saturating_sub(1);
+        let factor = 1usize.checked_shl(halvings as u32).unwrap_or(0);
         let halves = |size: usize| factor > 0 && size >= factor && size.is_multiple_of(factor);
         problems.check(
             halves(shape.height) && halves(shape.width),
             "multipliers",
-            format!(
-                "images of {} x {} cannot be halved {} times",
-                shape.height,
-                shape.width,
-                self.multipliers.len().saturating_sub(1)
-            ),
+            format!("images of {} x {} cannot be halved {halvings} times", shape.height, shape.width),
         );
 
-        let widths = || self.multipliers.iter().map(|multiplier| multiplier * channels);
-        let groups_divide = |width: usize| self.groups > 0 && width.is_multiple_of(self.groups);
-        match widths().find(|width| !groups_divide(*width)) {
-            Some(width) => problems.push("groups", format!("{} groups do not divide {width} channels", self.groups)),
-            // Concatenated features of two levels are normalized too: sums of multiples are multiples.
-            None => problems.check(groups_divide(channels), "groups", "must divide channels"),
+        // Features of two levels are normalized side by side, too: what divides both divides their sum.
+        let groups_divide = |level: &Level| self.groups > 0 && level.width.is_multiple_of(self.groups);
+        if let Some(Level { width, .. }) = self.levels(shape).find(|level| !groups_divide(level)) {
+            problems.push("groups", format!("{} groups do not divide {width} channels", self.groups));
         }
         let (key, size) = match self.head_channels {
             Some(size) => ("head_channels", size),
             None => ("heads", self.heads),
         };
-        match widths().find(|width| size == 0 || !width.is_multiple_of(size)) {
-            Some(width) => problems.push(key, format!("{size} does not divide {width} channels")),
-            None => {}
+        let attends = |level: &Level| level.is_last || self.attention.contains(&level.height);
+        let divides = |level: &Level| size > 0 && level.width.is_multiple_of(size);
+        if let Some(Level { width, .. }) = self.levels(shape).find(|level| attends(level) && !divides(level)) {
+            problems.push(key, format!("{size} does not divide {width} channels"));
         }
         if shape.has_captions() {
             problems.nest("caption", self.caption.validate());
@@ -130,10 +126,29 @@ impl UnetConfig {
         problems
     }
 
+    /// The levels, from the image down.
+    fn levels(&self, shape: &DataShape) -> impl Iterator<Item = Level> {
+        let (channels, count, mut height) = (self.channels, self.multipliers.len(), shape.height);
+        self.multipliers.iter().enumerate().map(move |(index, multiplier)| {
+            let level = Level { width: multiplier * channels, height, is_last: index + 1 == count };
+            height /= 2;
+            level
+        })
+    }
+
     /// Attention heads of a layer of `channels`.
     fn heads_of(&self, channels: usize) -> usize {
         self.head_channels.map_or(self.heads, |size| channels / size)
     }
+}
+
+/// One level of the pyramid.
+struct Level {
+    /// Channels of its features.
+    width: usize,
+    /// Rows of its features.
+    height: usize,
+    is_last: bool,
 }
 
 #[cfg(test)]

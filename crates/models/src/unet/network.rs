@@ -1,23 +1,13 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::residual::Resample;
-use super::{AttentionBlock, CaptionAttentionBlock, Downsample, ResidualBlock, UnetConfig, Upsample};
-use crate::caption::{CaptionEncoder, EncodedCaption};
+use super::{AttentionBlock, CaptionAttentionBlock, Downsample, Level, ResidualBlock, UnetConfig, Upsample};
 use crate::condition::Condition;
+use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{ClassEmbedding, Conv2d, DropoutKey, GroupNorm, Linear, TimeEmbedding};
+use crate::layers::{Conv2d, DropoutKey, GroupNorm};
 use crate::shape::DataShape;
-
-/// What every layer is told.
-#[derive(Clone, Debug)]
-pub(super) struct Context {
-    /// SiLU of the sum of the time's and the condition's vectors `[b, e]`.
-    pub(super) embedding: Tensor<2>,
-    pub(super) caption: Option<EncodedCaption>,
-    pub(super) dropout: Option<DropoutKey>,
-}
 
 /// One layer of a block.
 #[derive(Module, Debug)]
@@ -56,14 +46,8 @@ impl Layer {
 /// The network of [`UnetConfig`]. Blocks and layers are numbered as in ADM.
 #[derive(Module, Debug)]
 pub struct Unet {
-    /// Time label to a vector.
-    pub time_embedding: TimeEmbedding,
-    /// Class to a vector, for data with labels.
-    pub class_embedding: Option<ClassEmbedding>,
-    /// Caption to tokens, for data with captions.
-    pub caption_encoder: Option<CaptionEncoder>,
-    /// The caption's mean to a vector.
-    pub caption_embedding: Option<Linear>,
+    /// Time, class and caption.
+    pub conditioning: Conditioning,
     /// The way down; the result of each is kept.
     pub input_blocks: Vec<Vec<Layer>>,
     /// The bottom.
@@ -79,22 +63,19 @@ pub struct Unet {
 impl Unet {
     /// For data of the given shape, with which `config` must be valid.
     pub fn new(config: &UnetConfig, shape: &DataShape, init: &mut Initialization) -> Self {
-        let width = 4 * config.channels;
-        let captions = shape.has_captions();
-        let class_embedding = |init: &mut Initialization| {
-            ClassEmbedding::new(shape.classes, config.null_class, width, Rule::normal(1.0), init)
+        let conditioning = ConditioningConfig {
+            time_features: config.channels,
+            width: 4 * config.channels,
+            null_class: config.null_class,
+            caption: Some(&config.caption),
+            start: Start::FanIn,
+            class_rule: Rule::normal(1.0),
         };
-        let time_embedding = TimeEmbedding::new(config.channels, width, Start::FanIn, init);
-        let class_embedding = shape.has_classes().then(|| class_embedding(init));
-        let caption_encoder = captions.then(|| CaptionEncoder::new(&config.caption, shape, init));
-        let caption_embedding = captions.then(|| Linear::new(config.caption.width, width, Start::FanIn, init));
+        let conditioning = Conditioning::new(conditioning, shape, init);
         let blocks = Blocks::new(config, shape, init);
         let outputs = shape.channels * if config.learned_variance { 2 } else { 1 };
         Self {
-            time_embedding,
-            class_embedding,
-            caption_encoder,
-            caption_embedding,
+            conditioning,
             input_blocks: blocks.input,
             middle_block: blocks.middle,
             output_blocks: blocks.output,
@@ -111,17 +92,7 @@ impl Unet {
         condition: &Condition,
         dropout: Option<DropoutKey>,
     ) -> Tensor<4> {
-        let b = x.dims()[0];
-        let mut embedding = self.time_embedding.forward(time_label); // [b, e]
-        let class = self.class_embedding.as_ref().and_then(|table| table.forward(condition.class.clone(), b));
-        if let Some(class) = class {
-            embedding = embedding + class;
-        }
-        let caption = self.caption_encoder.as_ref().map(|encoder| encoder.forward(condition.caption.as_ref(), b));
-        if let (Some(layer), Some(caption)) = (&self.caption_embedding, &caption) {
-            embedding = embedding + layer.forward(caption.pooled.clone());
-        }
-        let context = Context { embedding: kernels::silu(embedding), caption, dropout };
+        let context = self.conditioning.forward(x.dims()[0], time_label, condition, dropout);
         let through = |layers: &[Layer], x| layers.iter().fold(x, |x, layer| layer.forward(x, &context));
 
         let mut kept = Vec::with_capacity(self.input_blocks.len());
@@ -160,34 +131,29 @@ impl Blocks {
             }
             layers
         };
-        let halve = |channels, init: &mut Initialization| match config.residual_resample {
-            true => Layer::Residual(ResidualBlock::new(channels, channels, Resample::Halve, config, init)),
-            false => Layer::Downsample(Downsample::new(channels, init)),
-        };
-        let double = |channels, init: &mut Initialization| match config.residual_resample {
-            true => Layer::Residual(ResidualBlock::new(channels, channels, Resample::Double, config, init)),
-            false => Layer::Upsample(Upsample::new(channels, init)),
+        let resample = |channels, change, init: &mut Initialization| match (config.residual_resample, change) {
+            (true, _) => Layer::Residual(ResidualBlock::new(channels, channels, change, config, init)),
+            (false, Resample::Double) => Layer::Upsample(Upsample::new(channels, init)),
+            (false, _) => Layer::Downsample(Downsample::new(channels, init)),
         };
 
-        let last = config.multipliers.len().saturating_sub(1);
-        let mut height = shape.height;
-        let mut width = config.channels * config.multipliers.first().copied().unwrap_or(1);
+        let levels: Vec<Level> = config.levels(shape).collect();
+        let mut width = levels.first().map_or(config.channels, |level| level.width);
         let mut input = vec![vec![Layer::Convolution(Conv2d::new(shape.channels, width, 3, Start::FanIn, init))]];
         let mut kept = vec![width];
-        for (level, multiplier) in config.multipliers.iter().enumerate() {
+        for level in &levels {
             for _ in 0..config.blocks {
-                let mut layers = vec![residual(width, multiplier * config.channels, init)];
-                width = multiplier * config.channels;
-                if config.attention.contains(&height) {
+                let mut layers = vec![residual(width, level.width, init)];
+                width = level.width;
+                if config.attention.contains(&level.height) {
                     layers.extend(attention(width, init));
                 }
                 input.push(layers);
                 kept.push(width);
             }
-            if level < last {
-                input.push(vec![halve(width, init)]);
+            if !level.is_last {
+                input.push(vec![resample(width, Resample::Halve, init)]);
                 kept.push(width);
-                height /= 2;
             }
         }
 
@@ -196,17 +162,16 @@ impl Blocks {
         middle.push(residual(width, width, init));
 
         let mut output = Vec::new();
-        for (level, multiplier) in config.multipliers.iter().enumerate().rev() {
+        for (index, level) in levels.iter().enumerate().rev() {
             for block in 0..=config.blocks {
                 let joined = width + kept.pop().unwrap_or(0);
-                let mut layers = vec![residual(joined, multiplier * config.channels, init)];
-                width = multiplier * config.channels;
-                if config.attention.contains(&height) {
+                let mut layers = vec![residual(joined, level.width, init)];
+                width = level.width;
+                if config.attention.contains(&level.height) {
                     layers.extend(attention(width, init));
                 }
-                if level > 0 && block == config.blocks {
-                    layers.push(double(width, init));
-                    height *= 2;
+                if index > 0 && block == config.blocks {
+                    layers.push(resample(width, Resample::Double, init));
                 }
                 output.push(layers);
             }

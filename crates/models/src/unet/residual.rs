@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
 use super::UnetConfig;
-use super::network::Context;
+use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Conv2d, Dropout, GroupNorm, Linear};
 

@@ -7,9 +7,9 @@ use super::{KeyMap, Layout, Rename};
 pub const DIT: KeyMap = KeyMap {
     layers: &[
         layer("x_embedder.proj", "patch_embedding", Same),
-        layer("t_embedder.mlp.0", "time_embedding.mlp.input", Linear),
-        layer("t_embedder.mlp.2", "time_embedding.mlp.output", Linear),
-        layer("y_embedder.embedding_table", "class_embedding", Same),
+        layer("t_embedder.mlp.0", "conditioning.time.mlp.input", Linear),
+        layer("t_embedder.mlp.2", "conditioning.time.mlp.output", Linear),
+        layer("y_embedder.embedding_table", "conditioning.class", Same),
         layer("blocks.*.attn.qkv", "blocks.*.attention.qkv", Linear),
         layer("blocks.*.attn.proj", "blocks.*.attention.projection", Linear),
         layer("blocks.*.mlp.fc1", "blocks.*.mlp.input", Linear),
@@ -24,9 +24,9 @@ pub const DIT: KeyMap = KeyMap {
 /// ADM (openai/guided-diffusion: `UNetModel` in unet.py), for [`Unet`](crate::Unet).
 pub const ADM_UNET: KeyMap = KeyMap {
     layers: &[
-        layer("time_embed.0", "time_embedding.mlp.input", Linear),
-        layer("time_embed.2", "time_embedding.mlp.output", Linear),
-        layer("label_emb", "class_embedding", Same),
+        layer("time_embed.0", "conditioning.time.mlp.input", Linear),
+        layer("time_embed.2", "conditioning.time.mlp.output", Linear),
+        layer("label_emb", "conditioning.class", Same),
         layer("input_blocks.0.0", "input_blocks.0.0", Same),
         layer("**.in_layers.0", "**.input_norm", Same),
         layer("**.in_layers.2", "**.input_convolution", Same),

@@ -1,0 +1,83 @@
+//! What a network is told besides the image: time, class and caption, as one vector and, for captions, tokens.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use sinter_kernels as kernels;
+
+use crate::caption::{CaptionConfig, CaptionEncoder, EncodedCaption};
+use crate::condition::Condition;
+use crate::initialization::{Initialization, Rule, Start};
+use crate::layers::{ClassEmbedding, DropoutKey, Linear, TimeEmbedding};
+use crate::shape::DataShape;
+
+/// Time, class and caption to vectors that are added up.
+#[derive(Module, Debug)]
+pub struct Conditioning {
+    /// The time label's.
+    pub time: TimeEmbedding,
+    /// The class's, for data with labels.
+    pub class: Option<ClassEmbedding>,
+    /// Reads captions, for data with them.
+    pub caption: Option<CaptionEncoder>,
+    /// The caption's, from the mean over its tokens.
+    pub caption_mean: Option<Linear>,
+}
+
+/// Sizes and first weights of a network's [`Conditioning`].
+pub(crate) struct ConditioningConfig<'a> {
+    /// Sines and cosines of the time label.
+    pub(crate) time_features: usize,
+    /// Features of the vector.
+    pub(crate) width: usize,
+    pub(crate) null_class: bool,
+    /// `None` where the network cannot read captions.
+    pub(crate) caption: Option<&'a CaptionConfig>,
+    /// Of the layers that make vectors of time and caption.
+    pub(crate) start: Start,
+    /// Of the classes' vectors.
+    pub(crate) class_rule: Rule,
+}
+
+/// What every block of a network is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// SiLU of the vector `[b, d]`: every block begins with it.
+    pub(crate) embedding: Tensor<2>,
+    pub(crate) caption: Option<EncodedCaption>,
+    pub(crate) dropout: Option<DropoutKey>,
+}
+
+impl Conditioning {
+    pub(crate) fn new(config: ConditioningConfig, shape: &DataShape, init: &mut Initialization) -> Self {
+        let ConditioningConfig { time_features, width, null_class, caption, start, class_rule } = config;
+        let time = TimeEmbedding::new(time_features, width, start, init);
+        let has_classes = shape.has_classes();
+        let class = has_classes.then(|| ClassEmbedding::new(shape.classes, null_class, width, class_rule, init));
+        let caption = caption.filter(|_| shape.has_captions());
+        Self {
+            time,
+            class,
+            caption: caption.map(|config| CaptionEncoder::new(config, shape, init)),
+            caption_mean: caption.map(|config| Linear::new(config.width, width, start, init)),
+        }
+    }
+
+    /// For `batch` images with time labels `[b]`.
+    pub(crate) fn forward(
+        &self,
+        batch: usize,
+        time_label: Tensor<1>,
+        condition: &Condition,
+        dropout: Option<DropoutKey>,
+    ) -> Context {
+        let mut embedding = self.time.forward(time_label); // [b, d]
+        if let Some(class) = self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch)) {
+            embedding = embedding + class;
+        }
+        let caption = self.caption.as_ref().map(|encoder| encoder.forward(condition.caption.as_ref(), batch));
+        if let (Some(layer), Some(caption)) = (&self.caption_mean, &caption) {
+            embedding = embedding + layer.forward(caption.pooled.clone());
+        }
+        Context { embedding: kernels::silu(embedding), caption, dropout }
+    }
+}
