@@ -103,7 +103,8 @@ impl Failure {
 }
 
 fn show(located: &Located) -> String {
-    let source = located.origin.as_ref().map(|origin| NamedSource::new(&origin.source.name, origin.source.text.clone()));
+    let source =
+        located.origin.as_ref().map(|origin| NamedSource::new(&origin.source.name, origin.source.text.clone()));
     let shown = Shown { located, source };
     let theme = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         GraphicalTheme::unicode()

@@ -24,7 +24,11 @@ fn help_texts_are_as_recorded() {
     for command in commands {
         let output = Command::new(env!("CARGO_BIN_EXE_sinter")).args(command).arg("--help").output().unwrap();
         assert!(output.status.success());
-        text += &format!("$ sinter {}\n{}\n", [command, &["--help"]].concat().join(" "), String::from_utf8_lossy(&output.stdout));
+        text += &format!(
+            "$ sinter {}\n{}\n",
+            [command, &["--help"]].concat().join(" "),
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
     insta::assert_snapshot!("help", text);
 }

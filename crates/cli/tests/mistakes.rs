@@ -73,7 +73,8 @@ fn a_corrupt_archive_is_named() {
     }
     let root = format!("data.root={:?}", folder.path().display().to_string());
     let source = "data.source={type=\"card\",name=\"digits8x8\"}";
-    let arguments = ["train", SMOKE, "--run", &run(&folder), "--set", source, "--set", &root, "--set", "eval.metrics=[]"];
+    let arguments =
+        ["train", SMOKE, "--run", &run(&folder), "--set", source, "--set", &root, "--set", "eval.metrics=[]"];
     fails(&arguments, 1, &["digits-images-idx3-ubyte.gz", "sha256"]);
 }
 
@@ -96,7 +97,8 @@ fn a_checkpoint_of_another_config_is_refused() {
     assert!(train(&other, "seed=2").status.success());
     std::fs::remove_dir_all(other.join("checkpoints")).unwrap();
     std::fs::rename(one.join("checkpoints"), other.join("checkpoints")).unwrap();
-    let arguments = ["train", SMOKE, "--run", &other.display().to_string(), "--set", "train.images=32", "--set", "seed=2"];
+    let arguments =
+        ["train", SMOKE, "--run", &other.display().to_string(), "--set", "train.images=32", "--set", "seed=2"];
     fails(&arguments, 1, &["checkpoint", "other settings"]);
 }
 

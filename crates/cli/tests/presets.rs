@@ -27,8 +27,7 @@ fn presets_are_valid_and_say_what_they_are() {
         if !text.lines().any(|line| line.starts_with("name = ")) {
             continue;
         }
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_sinter")).args(["config", "check"]).arg(&file).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_sinter")).args(["config", "check"]).arg(&file).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}:\n{error}", file.display());
         checked += 1;

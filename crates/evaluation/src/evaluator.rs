@@ -7,7 +7,9 @@ use sinter_metrics::{Confusion, Gaussian, Moments, Points, frechet, sliced_wasse
 use sinter_process::random::{Key, Stream};
 
 use crate::pictures::{self, Spread};
-use crate::{ClassifierFeatures, EvalConfig, EvaluationError, FeatureNetwork, MetricConfig, PixelFeatures, Protocol, Record};
+use crate::{
+    ClassifierFeatures, EvalConfig, EvaluationError, FeatureNetwork, MetricConfig, PixelFeatures, Protocol, Record,
+};
 
 /// Images taken through a feature network at a time.
 const CHUNK: usize = 256;
@@ -76,7 +78,7 @@ impl Evaluator {
                 MetricConfig::Detector {} => {
                     let spread = Spread::of(evaluator.reference.as_ref())?;
                     Prepared::Detector { spread }
-                },
+                }
                 MetricConfig::SlicedWasserstein { projections } => {
                     Prepared::SlicedWasserstein { projections: *projections, points: evaluator.points()? }
                 }
@@ -87,7 +89,10 @@ impl Evaluator {
     }
 
     /// Calls `each` with the reference images, some at a time, as (pixels, shape).
-    fn visit(&self, mut each: impl FnMut(&[f32], [usize; 4]) -> Result<(), EvaluationError>) -> Result<(), EvaluationError> {
+    fn visit(
+        &self,
+        mut each: impl FnMut(&[f32], [usize; 4]) -> Result<(), EvaluationError>,
+    ) -> Result<(), EvaluationError> {
         let [c, h, w] = self.reference.shape();
         for first in (0..self.reference_images).step_by(CHUNK) {
             let last = (first + CHUNK as u64).min(self.reference_images);

@@ -62,11 +62,7 @@ fn single(pixels: &[f32], shape: [usize; 3]) -> Result<Option<Found>, Evaluation
 
 /// Share of samples that show what was asked for, by class or by caption, and for classes the spread of positions and
 /// sizes within a class relative to the data's (1: as wide as the data's, 0: always the same place).
-pub(crate) fn read(
-    samples: &Samples,
-    class_names: &[String],
-    data: &Spread,
-) -> Result<Vec<Finding>, EvaluationError> {
+pub(crate) fn read(samples: &Samples, class_names: &[String], data: &Spread) -> Result<Vec<Finding>, EvaluationError> {
     let [n, c, h, w] = samples.shape;
     let images = samples.pixels.chunks(c * h * w);
     if let Some(classes) = &samples.classes {

@@ -30,11 +30,7 @@ impl Classification {
     pub fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
         let mut problems = Problems::new();
         problems.check((0.0..1.0).contains(&self.label_smoothing), "label_smoothing", "must be in [0, 1)");
-        problems.check(
-            matches!(model, ModelConfig::Classifier(_)),
-            "type",
-            "needs `[model] type = \"classifier\"`",
-        );
+        problems.check(matches!(model, ModelConfig::Classifier(_)), "type", "needs `[model] type = \"classifier\"`");
         problems.check(shape.has_classes(), "type", "needs data with class labels");
         problems
     }

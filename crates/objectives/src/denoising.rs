@@ -124,7 +124,10 @@ impl Denoising {
     /// When the model does not fit the data.
     pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
         let device = setup.device.clone().autodiff();
-        let network = setup.model.build(setup.conditioner.shape(), &device, setup.seed).map_err(|e| MethodError::Setup(e.to_string()))?;
+        let network = setup
+            .model
+            .build(setup.conditioner.shape(), &device, setup.seed)
+            .map_err(|e| MethodError::Setup(e.to_string()))?;
         Ok(Box::new(DenoisingMethod {
             config: self.clone(),
             conditioner: setup.conditioner.clone(),

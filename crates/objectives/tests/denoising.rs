@@ -23,7 +23,13 @@ struct Preset {
 
 fn batch() -> Batch {
     let pixels = (0..8 * 3 * 64).map(|i| ((i * 31) % 97) as f32 / 48.0 - 1.0).collect();
-    Batch { shape: [8, 3, 8, 8], pixels, classes: Some((0..8).map(|i| i % 5).collect()), captions: None, first_image: 40 }
+    Batch {
+        shape: [8, 3, 8, 8],
+        pixels,
+        classes: Some((0..8).map(|i| i % 5).collect()),
+        captions: None,
+        first_image: 40,
+    }
 }
 
 fn method() -> Box<dyn Method> {

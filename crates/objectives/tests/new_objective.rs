@@ -143,8 +143,7 @@ fn a_toy_objective_trains() {
     assert!(config.validate().is_empty());
     let conditioner = Conditioner::new([1, 8, 8], 0, &[], 0).unwrap();
     let device = Device::flex();
-    let setup =
-        Setup { model: &model, optimizer: &optimizer, conditioner: &conditioner, device: &device, seed: 3 };
+    let setup = Setup { model: &model, optimizer: &optimizer, conditioner: &conditioner, device: &device, seed: 3 };
     let mut method = config.build(&setup).unwrap();
 
     // A fresh network of this kind returns zero, so its loss is the weighted mean square of the images.

@@ -36,9 +36,7 @@ pub fn execute(
                 registers[output.0] = match quantity {
                     Quantity::Data => data,
                     // eps = (x - alpha x0) / sigma
-                    Quantity::Noise => {
-                        state.mul_scalar(1.0 / level.sigma) - data.mul_scalar(level.alpha / level.sigma)
-                    }
+                    Quantity::Noise => state.mul_scalar(1.0 / level.sigma) - data.mul_scalar(level.alpha / level.sigma),
                 };
             }
             Operation::Combine { output, terms } => {
@@ -71,8 +69,8 @@ fn threshold(x: Tensor<4>, ratio: f64, maximum: f64) -> Tensor<4> {
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.dims()[1] - 1);
     let weight = position - position.floor();
-    let limit = sorted.clone().narrow(1, below, 1).mul_scalar(1.0 - weight)
-        + sorted.narrow(1, above, 1).mul_scalar(weight); // [b, 1]
+    let limit =
+        sorted.clone().narrow(1, below, 1).mul_scalar(1.0 - weight) + sorted.narrow(1, above, 1).mul_scalar(weight); // [b, 1]
     let limit = limit.clamp(1.0, maximum);
     let clipped = flat.min_pair(limit.clone()).max_pair(limit.clone().neg());
     (clipped / limit).reshape(shape)

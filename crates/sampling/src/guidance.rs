@@ -36,7 +36,11 @@ impl Guidance {
         let mut problems = Problems::new();
         problems.check(self.scale.is_finite(), "scale", "must be a finite number");
         let [from, to] = self.interval;
-        problems.check((0.0..=1.0).contains(&from) && from <= to && to <= 1.0, "interval", "must be [from, to] in [0, 1]");
+        problems.check(
+            (0.0..=1.0).contains(&from) && from <= to && to <= 1.0,
+            "interval",
+            "must be [from, to] in [0, 1]",
+        );
         problems
     }
 }

@@ -116,8 +116,7 @@ pub fn measure(config: &Config, steps: usize) -> Result<Report, TrainingError> {
     let first_step_ms = training.remove(0);
     loading.remove(0);
 
-    let parameters =
-        method.parts().iter().flat_map(|part| part.tensors().into_values()).map(|t| t.dims()[0]).sum();
+    let parameters = method.parts().iter().flat_map(|part| part.tensors().into_values()).map(|t| t.dims()[0]).sum();
     let inference = method.inference(None);
     let mut evaluations = 0;
     let sample = match inference.denoiser() {

@@ -168,10 +168,7 @@ impl Checkpoint {
         let text = fs::read_to_string(&file).map_err(TrainingError::file(&file))?;
         let summary: Summary = serde_json::from_str(&text).map_err(|error| checkpoint_error(path, error))?;
         if summary.format != FORMAT {
-            return Err(checkpoint_error(
-                path,
-                format!("has format {}, this version reads {FORMAT}", summary.format),
-            ));
+            return Err(checkpoint_error(path, format!("has format {}, this version reads {FORMAT}", summary.format)));
         }
         Ok(Self { path: path.to_path_buf(), summary })
     }
@@ -257,8 +254,9 @@ impl Checkpoint {
             Some(half_life) => self.average(half_life)?,
             None => self.read(NETWORK)?,
         };
-        let unprefixed =
-            arrays.into_iter().map(|(name, array)| (name.split_once('/').map_or("", |(_, rest)| rest).to_string(), array));
+        let unprefixed = arrays
+            .into_iter()
+            .map(|(name, array)| (name.split_once('/').map_or("", |(_, rest)| rest).to_string(), array));
         parameters::write(module, unprefixed.collect()).map_err(|error| checkpoint_error(&self.path, error))
     }
 

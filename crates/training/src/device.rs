@@ -120,7 +120,8 @@ impl DeviceConfig {
 fn parse(text: &str) -> Result<(&str, usize), (String, String)> {
     let (name, index) = text.split_once(':').map_or((text, None), |(name, index)| (name, Some(index)));
     if !NAMES.contains(&name) {
-        let hint = nearest(name, NAMES).map_or_else(|| format!("known: {}", NAMES.join(", ")), |near| format!("did you mean `{near}`?"));
+        let hint = nearest(name, NAMES)
+            .map_or_else(|| format!("known: {}", NAMES.join(", ")), |near| format!("did you mean `{near}`?"));
         return Err((format!("unknown device `{text}`"), hint));
     }
     match index.map(str::parse::<usize>) {

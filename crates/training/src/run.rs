@@ -64,9 +64,8 @@ impl Run {
         adjust(&mut config);
         let checkpoint = match images {
             Some(images) => Checkpoint::open(&run.checkpoints().join(images.to_string()))?,
-            None => Checkpoint::latest(&run.checkpoints())?.ok_or_else(|| {
-                TrainingError::Config(format!("{} has no checkpoint yet", root.display()))
-            })?,
+            None => Checkpoint::latest(&run.checkpoints())?
+                .ok_or_else(|| TrainingError::Config(format!("{} has no checkpoint yet", root.display())))?,
         };
         let device = config.device.open()?;
         let source = config.data.open(Split::Train, config.seed)?;
@@ -111,7 +110,8 @@ pub fn classifier(root: &str, device: &Device) -> Result<ClassifierFeatures, Tra
     let source = config.data.open(Split::Train, config.seed)?;
     let shape = *conditioner(source.as_ref())?.shape();
     let half_life = config.ema.half_life.first().copied();
-    let network: Classifier = model.build(&shape, device, config.seed).map_err(|p| TrainingError::Config(p.to_string()))?;
+    let network: Classifier =
+        model.build(&shape, device, config.seed).map_err(|p| TrainingError::Config(p.to_string()))?;
     let network = checkpoint.load_module(network, half_life)?;
     Ok(ClassifierFeatures {
         name: config.name.clone(),

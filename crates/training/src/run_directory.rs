@@ -61,12 +61,8 @@ impl RunDirectory {
     pub fn lock(root: &Path) -> Result<Self, TrainingError> {
         fs::create_dir_all(root).map_err(TrainingError::file(root))?;
         let path = root.join("run.lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(TrainingError::file(&path))?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(TrainingError::file(&path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root: root.to_path_buf(), lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(TrainingError::Locked { path: root.to_path_buf() }),

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::TrainingError;
 use crate::logging::curve::{Plot, Series};
 use crate::logging::{jsonl, save};
 use crate::run_directory::{RunDirectory, write_atomically};
-use crate::TrainingError;
 
 /// Columns of the table that every run has; its evaluation metrics follow.
 const COLUMNS: [&str; 3] = ["loss", "validation/loss", "validation/accuracy"];
@@ -31,7 +31,8 @@ pub(crate) fn summarise(run: &RunDirectory) -> Result<Vec<PathBuf>, TrainingErro
     // A row stands for the images at which something was evaluated, or else for every line.
     let evaluated = |images: u64| {
         let at = records.iter().filter(|record| record.images == images);
-        at.flat_map(|record| &record.scalars).any(|(name, _)| name.contains('/') && !name.starts_with("time/") && !name.starts_with("memory/"))
+        at.flat_map(|record| &record.scalars)
+            .any(|(name, _)| name.contains('/') && !name.starts_with("time/") && !name.starts_with("memory/"))
     };
     let mut clocks: Vec<u64> = records.iter().map(|record| record.images).collect();
     clocks.dedup();
@@ -56,7 +57,9 @@ pub(crate) fn summarise(run: &RunDirectory) -> Result<Vec<PathBuf>, TrainingErro
         name: name.to_string(),
         points: records
             .iter()
-            .flat_map(|record| record.scalars.iter().filter(|(other, _)| other == name).map(|(_, v)| (record.images as f64, *v)))
+            .flat_map(|record| {
+                record.scalars.iter().filter(|(other, _)| other == name).map(|(_, v)| (record.images as f64, *v))
+            })
             .filter(|(_, value)| value.is_finite())
             .collect(),
     };

@@ -19,9 +19,9 @@ use crate::checkpoint::{Averages, Checkpoint, Progress, weights_of};
 use crate::config::OnNonfinite;
 use crate::generate::{Asked, Generation};
 use crate::journal::Journal;
+use crate::run::evaluator;
 use crate::run_directory::{Provenance, RunDirectory};
 use crate::summary::summarise;
-use crate::run::evaluator;
 use crate::{Config, TrainingError, faults};
 
 /// How a call of [`train`] ended.
@@ -120,7 +120,7 @@ impl<'a> Trainer<'a> {
             _ => {
                 let source = config.data.open(Split::Test, config.seed)?;
                 Some(Loader::new(source, LoaderConfig::in_order(), config.seed))
-            },
+            }
         };
         let evaluator = evaluator(config, &device)?;
         let asked = Asked::every_class(source.as_ref(), config.sample.n.max(config.eval.n))?;

@@ -26,9 +26,8 @@ pub(crate) fn run(arguments: &Eval) -> Ending {
     if !problems.is_empty() {
         return Err(Failure::Config(problems.into()));
     }
-    let evaluator = evaluator(&run.config, &run.device)?.ok_or_else(|| {
-        Failure::Setting("the run's configuration names no metrics: give some with --metric".into())
-    })?;
+    let evaluator = evaluator(&run.config, &run.device)?
+        .ok_or_else(|| Failure::Setting("the run's configuration names no metrics: give some with --metric".into()))?;
 
     let inference = run.method.inference(None);
     let denoiser = inference

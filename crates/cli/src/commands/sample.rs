@@ -30,8 +30,7 @@ pub(crate) fn run(arguments: &Sample) -> Ending {
     }
 
     let bar = indicatif::ProgressBar::new(n as u64);
-    let samples =
-        generation.run(denoiser, &run.conditioner, &run.device, |done| bar.set_position(done as u64))?;
+    let samples = generation.run(denoiser, &run.conditioner, &run.device, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
 
     fs::create_dir_all(&arguments.out)?;
@@ -59,7 +58,10 @@ fn asked(arguments: &Sample, run: &Run) -> Result<Asked, Failure> {
         let number = names.iter().position(|name| name == class).or_else(|| class.parse().ok());
         let number = number.filter(|&number| number < names.len()).ok_or_else(|| {
             let hint = sinter_config::nearest(class, names.iter().map(String::as_str));
-            let hint = hint.map_or_else(|| format!("classes 0 to {}", names.len().max(1) - 1), |name| format!("did you mean `{name}`?"));
+            let hint = hint.map_or_else(
+                || format!("classes 0 to {}", names.len().max(1) - 1),
+                |name| format!("did you mean `{name}`?"),
+            );
             Failure::Setting(format!("--class {class}: no such class; {hint}"))
         })?;
         asked.classes = vec![number as u32];

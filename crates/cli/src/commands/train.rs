@@ -28,10 +28,7 @@ pub(crate) fn run(arguments: &Train) -> Ending {
     })
     .map_err(|error| Failure::Other(error.to_string()))?;
 
-    let session = Session {
-        interrupted: &|| interrupted.load(Ordering::SeqCst),
-        command: std::env::args().collect(),
-    };
+    let session = Session { interrupted: &|| interrupted.load(Ordering::SeqCst), command: std::env::args().collect() };
     let outcome = train(&config, &root, &session).map_err(|error| match error {
         // The problems are about keys of these layers: say where they were written.
         sinter_training::TrainingError::Problems(problems) => Failure::Config(layered.locate(problems)),
