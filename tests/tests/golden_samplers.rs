@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     golden::run("golden_samplers", &["samplers"], |file| {
         samplers::cases(file, |run, errors| {
             run.compare_values(errors)?;
-            run.compare(&run.on_host()?, run.tolerance, errors)
+            run.compare(&run.on_host()?, samplers::F64, errors)
         })
     })
 }

@@ -8,7 +8,6 @@ mod edm;
 mod kdiffusion;
 mod keys;
 mod official;
-mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +17,9 @@ use sinter_solvers::host::{Event, execute};
 use sinter_solvers::{Level, Operation, Plan};
 
 use crate::golden::{Case, Errors, File, Tolerance};
+
+/// What some hundred operations in f64 leave, relative to the largest number.
+pub const F64: f64 = 2e-13;
 
 /// What became of a run in the file.
 pub enum Built {
@@ -115,8 +117,9 @@ impl Run {
         Ok(record)
     }
 
-    /// Holds a record to every state of the file.
-    pub fn compare(&self, record: &Record, tolerance: f64, errors: &mut Errors) -> Result<(), String> {
+    /// Holds a record to every state of the file: to the run's tolerance or, where states are so large that this is
+    /// beyond the executor's numbers, to `precision` of the largest. In f64 that is [`F64`].
+    pub fn compare(&self, record: &Record, precision: f64, errors: &mut Errors) -> Result<(), String> {
         let first_asked = |step: usize| record.asked.iter().find(|asked| asked.0 == step).map(|asked| &asked.1);
         for states in &self.states {
             let ours: Vec<f64> = match states.which {
@@ -127,7 +130,9 @@ impl Run {
                 Which::Reached => [&self.start].into_iter().chain(&record.reached).flatten().copied().collect(),
                 Which::Last => record.last.clone(),
             };
-            errors.compare(&format!("{:?}", states.which), &ours, &states.values, Tolerance::Absolute(tolerance))?;
+            let largest = states.values.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+            let bound = self.tolerance.max(precision * largest);
+            errors.compare(&format!("{:?}", states.which), &ours, &states.values, Tolerance::Absolute(bound))?;
         }
         Ok(())
     }
