@@ -4,7 +4,7 @@
 #     tools/ci-wgpu.sh [vulkan|wgpu] [arguments of the test program]
 #
 # Runs by hand, on Debian or Ubuntu. Two things are set with care, because SwiftShader is no GPU:
-# - `fusion` stays off (no feature of this workspace turns it on): a matrix product fused with what follows comes back
+# - Burn's `fusion` is not among the features: a matrix product fused with what follows comes back
 #   as zeros there;
 # - autotuning is held at its lowest level, or a batched matrix product may be left half done.
 set -euo pipefail
