@@ -31,6 +31,15 @@ say "samples and an evaluation with other settings than the run's"
 "$sinter" sample "$work/straight" --out "$work/samples" --n 4 --npz --solver '{type = "euler", clock = "time"}'
 "$sinter" eval "$work/straight" --n 16 --ema raw
 
+say "captions, points in the plane, a classifier"
+"$sinter" train configs/shapes/captions-dit.toml --run "$work/captions" --set train.images=64 --set train.batch=8 \
+    --set model.depth=1 --set model.width=48 --set sample.n=4 --set eval.n=8 --set eval.validation=8
+"$sinter" sample "$work/captions" --out "$work/samples" --n 2 --caption "a red circle left of two blue squares"
+"$sinter" train configs/toy2d/mlp-flow.toml --run "$work/toy2d" --set train.images=20000 --set eval.n=1000 \
+    --set sample.n=500
+"$sinter" train configs/classifier/shapes.toml --run "$work/classifier" --set train.images=640 \
+    --set eval.validation=100
+
 say "the quickstart, shortened: it learns"
 "$sinter" train configs/quickstart.toml --run "$work/quickstart" \
     --set train.images=4800 --set eval.n=32 --set sample.n=16

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use sinter_config::schema;
-use sinter_data::Split;
+use sinter_data::{DataConfig, Split};
 use sinter_training::{Config, conditioner};
 
 use crate::arguments::{Config as Arguments, ConfigCommand};
@@ -15,7 +15,8 @@ pub(crate) fn run(arguments: &Arguments) -> Ending {
         ConfigCommand::Check(file) => {
             let (config, layered) = settings::read(&file.config, &file.overrides)?;
             // What depends on the data is checked where the data are at hand.
-            match config.data.open(Split::Train, config.seed) {
+            let data = DataConfig { download: false, ..config.data.clone() };
+            match data.open(Split::Train, config.seed) {
                 Ok(source) => {
                     let problems = config.validate_for(conditioner(source.as_ref())?.shape());
                     if !problems.is_empty() {
