@@ -97,58 +97,64 @@ impl DpmMultistep {
     /// The weights of the step over the last of `levels`, the first of which is that of the oldest evaluation used.
     fn weights(&self, levels: &[Level]) -> Weights {
         let [.., from, to] = levels else { return Weights::default() };
-        let (noise, spread) = (self.eta.powi(2), 1.0 + self.eta.powi(2));
-        let decay = from.decay(to);
-        let h = -decay.ln();
-        // `newest` is P (e^q - 1), written so that it is finite where h is not.
-        let (state, prefix, q, newest, fresh) = match self.quantity {
-            // x' = (sigma'/sigma) e^{-eta^2 h} x - alpha' [..] + sigma' sqrt(1 - e^{-2 eta^2 h}) z, q = -(1 + eta^2) h
-            Quantity::Data => (
-                to.sigma / from.sigma * decay.powf(noise),
-                to.alpha,
-                -spread * h,
-                to.alpha * (decay.powf(spread) - 1.0),
-                to.sigma * (1.0 - decay.powf(2.0 * noise)).sqrt(),
-            ),
-            // x' = (alpha'/alpha) x - (1 + eta^2) sigma' [..] + eta sigma' sqrt(e^{2h} - 1) z, q = h
-            Quantity::Noise => (
-                to.alpha / from.alpha,
-                spread * to.sigma,
-                h,
-                spread * (to.alpha / from.alpha * from.sigma - to.sigma),
-                self.eta * to.sigma * (decay.powi(-2) - 1.0).sqrt(),
-            ),
-        };
-        let step = |index: usize| -levels[index].decay(&levels[index + 1]).ln();
+        let Linear { state, prefix, q, newest, noise } = self.linear(from, to);
+        let h = -from.decay(to).ln();
+        // How long the step over a pair of levels is, in lambda.
+        let length = |index: usize| -levels[index].decay(&levels[index + 1]).ln();
         let mut evaluations = [-newest, 0.0, 0.0];
         let mut add = |weight: f64, difference: [f64; 3]| {
-            evaluations.iter_mut().zip(difference).for_each(|(total, part)| *total += weight * part);
+            evaluations.iter_mut().zip(difference).for_each(|(total, part)| *total -= weight * part);
         };
         match levels.len() {
             3 => {
-                let slope = h / step(0);
+                // D1 = (m - m1) h / h0
+                let slope = h / length(0);
                 let weight = match self.rule {
                     Rule::Midpoint => newest / 2.0,
                     Rule::Taylor => prefix * first(q),
                 };
-                add(-weight, [slope, -slope, 0.0]);
+                add(weight, [slope, -slope, 0.0]);
             }
             4 => {
-                let (newer, older) = (step(1), step(0));
+                let (newer, older) = (length(1), length(0));
                 let both = newer + older;
-                // First differences over the last step and the one before, in units of h, and their difference.
+                // The differences over the last step and the one before, in units of h, and how they change:
+                // D1 = d0 + h0 / (h0 + h1) (d0 - d1), D2 = h / (h0 + h1) (d0 - d1)
                 let recent = [h / newer, -h / newer, 0.0];
                 let early = [0.0, h / older, -h / older];
                 let change = [0, 1, 2].map(|k| recent[k] - early[k]);
-                let slope = [0, 1, 2].map(|k| recent[k] + newer / both * change[k]);
-                let curve = change.map(|part| h / both * part);
                 let factor = if self.exact_second_difference { 2.0 } else { 1.0 };
-                add(-prefix * first(q), slope);
-                add(-factor * prefix * second(q), curve);
+                add(prefix * first(q), [0, 1, 2].map(|k| recent[k] + newer / both * change[k]));
+                add(factor * prefix * second(q), change.map(|part| h / both * part));
             }
             _ => {}
         }
-        Weights { state, evaluations, noise: fresh }
+        Weights { state, evaluations, noise }
+    }
+
+    /// The step's exact part, finite where its length in lambda is not.
+    fn linear(&self, from: &Level, to: &Level) -> Linear {
+        let (noise, spread) = (self.eta.powi(2), 1.0 + self.eta.powi(2));
+        let decay = from.decay(to);
+        let h = -decay.ln();
+        match self.quantity {
+            // x' = (sigma'/sigma) e^{-eta^2 h} x - alpha' [..] + sigma' sqrt(1 - e^{-2 eta^2 h}) z, q = -(1 + eta^2) h
+            Quantity::Data => Linear {
+                state: to.sigma / from.sigma * decay.powf(noise),
+                prefix: to.alpha,
+                q: -spread * h,
+                newest: to.alpha * (decay.powf(spread) - 1.0),
+                noise: to.sigma * (1.0 - decay.powf(2.0 * noise)).sqrt(),
+            },
+            // x' = (alpha'/alpha) x - (1 + eta^2) sigma' [..] + eta sigma' sqrt(e^{2h} - 1) z, q = h
+            Quantity::Noise => Linear {
+                state: to.alpha / from.alpha,
+                prefix: spread * to.sigma,
+                q: h,
+                newest: spread * (to.alpha / from.alpha * from.sigma - to.sigma),
+                noise: if self.eta > 0.0 { self.eta * to.sigma * (decay.powi(-2) - 1.0).sqrt() } else { 0.0 },
+            },
+        }
     }
 
     /// Everything that is wrong with it.
@@ -158,6 +164,18 @@ impl DpmMultistep {
         problems.check((0.0..=1.0).contains(&self.eta), "eta", "must be in [0, 1]");
         problems
     }
+}
+
+/// What a step has whatever its order.
+struct Linear {
+    /// The weight of the state, `R`.
+    state: f64,
+    /// `P`
+    prefix: f64,
+    q: f64,
+    /// `P (e^q - 1)`
+    newest: f64,
+    noise: f64,
 }
 
 /// What a step multiplies.

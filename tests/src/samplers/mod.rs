@@ -117,19 +117,24 @@ impl Run {
         Ok(record)
     }
 
+    /// Those states of a record that a reference recorded, one after the other.
+    pub fn recorded(&self, record: &Record, which: Which) -> Vec<f64> {
+        let first_asked = |step: usize| record.asked.iter().find(|asked| asked.0 == step).map(|asked| &asked.1);
+        match which {
+            Which::AskedAndLast => {
+                record.asked.iter().map(|asked| &asked.1).chain([&record.last]).flatten().copied().collect()
+            }
+            Which::FirstAsked => (0..record.reached.len()).filter_map(first_asked).flatten().copied().collect(),
+            Which::Reached => [&self.start].into_iter().chain(&record.reached).flatten().copied().collect(),
+            Which::Last => record.last.clone(),
+        }
+    }
+
     /// Holds a record to every state of the file: to the run's tolerance or, where states are so large that this is
     /// beyond the executor's numbers, to `precision` of the largest. In f64 that is [`F64`].
     pub fn compare(&self, record: &Record, precision: f64, errors: &mut Errors) -> Result<(), String> {
-        let first_asked = |step: usize| record.asked.iter().find(|asked| asked.0 == step).map(|asked| &asked.1);
         for states in &self.states {
-            let ours: Vec<f64> = match states.which {
-                Which::AskedAndLast => {
-                    record.asked.iter().map(|asked| &asked.1).chain([&record.last]).flatten().copied().collect()
-                }
-                Which::FirstAsked => (0..record.reached.len()).filter_map(first_asked).flatten().copied().collect(),
-                Which::Reached => [&self.start].into_iter().chain(&record.reached).flatten().copied().collect(),
-                Which::Last => record.last.clone(),
-            };
+            let ours = self.recorded(record, states.which);
             let largest = states.values.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
             let bound = self.tolerance.max(precision * largest);
             errors.compare(&format!("{:?}", states.which), &ours, &states.values, Tolerance::Absolute(bound))?;

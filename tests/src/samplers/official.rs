@@ -19,6 +19,8 @@ pub(super) fn build(file: &File, key: &Key) -> Result<Built, String> {
     let (family, method) = (key.field(0), key.field(3));
     match (family, method) {
         ("unipc", _) => return Ok(Built::Pending("UniPC".into())),
+        // Of order 1 there is one method.
+        ("dpm", "singlestep" | "singlestep_fixed") if key.has("o1") => {}
         ("dpm", "singlestep" | "singlestep_fixed" | "adaptive") => {
             return Ok(Built::Pending(format!("DPM-Solver, {method}")));
         }
