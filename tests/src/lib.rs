@@ -1,4 +1,5 @@
 //! Readers for golden data, shared by the golden tests.
 
 pub mod golden;
+pub mod losses;
 pub mod samplers;
