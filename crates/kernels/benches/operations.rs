@@ -126,9 +126,7 @@ operation!(conv2d_1x1, [B * C * E * E, C * C, C], |x, form| {
 operation!(upsample_nearest_2x, [B * C * E * E / 4], |x, form| {
     form::upsample_nearest_2x(x[0].clone().reshape([B, C, E / 2, E / 2]))
 });
-operation!(average_pool_2x, [B * C * E * E], |x, form| {
-    form::average_pool_2x(x[0].clone().reshape([B, C, E, E]))
-});
+operation!(average_pool_2x, [B * C * E * E], |x, form| { form::average_pool_2x(x[0].clone().reshape([B, C, E, E])) });
 
 /// Steps of an optimizer on four million parameters.
 mod optimizer {

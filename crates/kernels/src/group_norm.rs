@@ -104,7 +104,7 @@ mod tests {
     /// Batch, channels, height, width and groups.
     type Case = [usize; 5];
 
-    const CASES: [Case; 4] = [[2, 6, 3, 5, 3], [3, 32, 7, 7, 8], [1, 4, 8, 8, 1], [2, 5, 1, 2, 5]];
+    const CASES: [Case; 4] = [[2, 6, 3, 5, 3], [3, 32, 7, 7, 8], [1, 4, 8, 8, 1], [2, 5, 1, 3, 5]];
 
     fn plain([b, c, h, w, groups]: Case, activation: bool, f: Norm) -> impl Fn(&[Tensor<1>]) -> Tensor<1> {
         move |x| flat(f(x[0].clone().reshape([b, c, h, w]), x[1].clone(), x[2].clone(), groups, 1e-5, activation))

@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn to_vec(x: Tensor<1>) -> Vec<f32> {
-        x.into_data().to_vec::<f32>().unwrap()
+        x.into_data().try_to_vec::<f32>().unwrap()
     }
 
     #[test]

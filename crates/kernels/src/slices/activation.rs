@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::Isa;
-use super::arithmetic::{mul_add, sigmoid};
+use super::arithmetic::{mul_add, sigmoid, sigmoid_and_rest};
 use super::memory::written;
 use crate::activation::{GELU_CUBIC, GELU_SLOPE};
 
@@ -67,8 +67,8 @@ fn silu_body<const FUSED: bool>(x: &[f32], y: &mut [MaybeUninit<f32>]) {
 #[inline(always)]
 fn silu_gradient_body<const FUSED: bool>(x: &[f32], g: &[f32], dx: &mut [MaybeUninit<f32>]) {
     for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
-        let s = sigmoid::<FUSED>(x);
-        dx.write(g * mul_add::<FUSED>(x * s, 1.0 - s, s));
+        let (s, rest) = sigmoid_and_rest::<FUSED>(x);
+        dx.write(g * mul_add::<FUSED>(x * s, rest, s));
     }
 }
 
@@ -86,8 +86,8 @@ fn gelu_body<const FUSED: bool>(x: &[f32], y: &mut [MaybeUninit<f32>]) {
 fn gelu_gradient_body<const FUSED: bool>(x: &[f32], g: &[f32], dx: &mut [MaybeUninit<f32>]) {
     for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
         let square = x * x;
-        let s = sigmoid::<FUSED>(SLOPE * x * mul_add::<FUSED>(CUBIC, square, 1.0));
+        let (s, rest) = sigmoid_and_rest::<FUSED>(SLOPE * x * mul_add::<FUSED>(CUBIC, square, 1.0));
         let inner = SLOPE * mul_add::<FUSED>(3.0 * CUBIC, square, 1.0);
-        dx.write(g * mul_add::<FUSED>(x * s * (1.0 - s), inner, s));
+        dx.write(g * mul_add::<FUSED>(x * s * rest, inner, s));
     }
 }

@@ -41,6 +41,14 @@ pub(super) fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FUSED>(-x))
 }
 
+/// `sigmoid(x)` and `1 - sigmoid(x)`, the second without subtracting: it keeps its digits where the first is nearly 1.
+#[inline(always)]
+pub(super) fn sigmoid_and_rest<const FUSED: bool>(x: f32) -> (f32, f32) {
+    let e = exp::<FUSED>(-x);
+    let s = 1.0 / (1.0 + e);
+    (s, e * s)
+}
+
 /// Folds `f(i)` for `i` in `0..n` with `combine`, in lanes, then the lanes in pairs.
 #[inline(always)]
 fn fold(n: usize, start: f32, f: impl Fn(f32, usize) -> f32, combine: impl Fn(f32, f32) -> f32) -> f32 {

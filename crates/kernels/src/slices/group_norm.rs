@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::Isa;
-use super::arithmetic::{dot_centred, mean_variance, mul_add, sigmoid, sum};
+use super::arithmetic::{dot_centred, mean_variance, mul_add, sigmoid, sigmoid_and_rest, sum};
 use super::memory::{assume_written, written};
 
 /// What to normalize: images of `channels` planes of `pixels` elements, in `groups` groups of channels.
@@ -163,8 +163,8 @@ fn group_gradient_body<const FUSED: bool>(
             let slope = inverse * weight[c];
             for ((dx, x), g) in dx.iter_mut().zip(x).zip(g) {
                 let z = mul_add::<FUSED>(x - mean, slope, bias[c]);
-                let s = sigmoid::<FUSED>(z);
-                dx.write(g * mul_add::<FUSED>(z * s, 1.0 - s, s));
+                let (s, rest) = sigmoid_and_rest::<FUSED>(z);
+                dx.write(g * mul_add::<FUSED>(z * s, rest, s));
             }
         } else {
             for (dx, g) in dx.iter_mut().zip(g) {

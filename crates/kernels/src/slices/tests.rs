@@ -30,7 +30,8 @@ fn activations() {
 #[test]
 fn norms_and_gate() {
     for (batch, rows, width) in [(1, 1, 1), (2, 3, 7), (2, 5, 70)] {
-        let (x, h, g) = (values(1, batch * rows * width), values(2, batch * rows * width), values(3, batch * rows * width));
+        let (x, h, g) =
+            (values(1, batch * rows * width), values(2, batch * rows * width), values(3, batch * rows * width));
         let (shift, scale) = (values(4, batch * width), values(5, batch * width));
         let shape = layer_norm::Rows { rows, width };
         on_all_paths("layer norm", 2e-5, |isa| {
