@@ -3,7 +3,7 @@
 mod block;
 mod network;
 
-pub use block::{DitBlock, FinalLayer};
+pub use block::{DitBlock, FinalLayer, NormedCrossAttention};
 pub use network::Dit;
 
 use schemars::JsonSchema;
