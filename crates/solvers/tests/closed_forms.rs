@@ -1,5 +1,7 @@
 //! Plans against what is known without solving anything.
 
+#![allow(clippy::unwrap_used)]
+
 use sinter_process::path::{Discrete, Edm, VpLinear};
 use sinter_process::{Path, PathPoint};
 use sinter_solvers::host::{Event, ExecuteError, execute};
@@ -71,11 +73,11 @@ fn normal_data_follow_their_deviation() {
 
 /// The coefficients of the only step's combination, by register.
 fn weights(plan: &Plan) -> Vec<f64> {
-    let combinations = plan.operations.iter().filter_map(|operation| match operation {
+    let mut combinations = plan.operations.iter().filter_map(|operation| match operation {
         Operation::Combine { terms, .. } => Some(terms.clone()),
         _ => None,
     });
-    let mut terms = combinations.last().unwrap();
+    let mut terms = combinations.next_back().unwrap();
     terms.sort_by(|left, right| left.0.total_cmp(&right.0));
     terms.into_iter().map(|term| term.0).collect()
 }

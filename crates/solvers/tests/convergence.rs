@@ -3,6 +3,8 @@
 //! A mixture of three Gaussians on the line, the VP path with linear beta from t = 1 to t = 0.05, starts from standard
 //! normal numbers, grids even in lambda. The reference is a Runge-Kutta solution of many small steps.
 
+#![allow(clippy::unwrap_used)]
+
 use sinter_process::mixture::Mixture;
 use sinter_process::path::VpLinear;
 use sinter_process::random::{Key, Stream};
