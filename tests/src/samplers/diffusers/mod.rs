@@ -69,7 +69,7 @@ pub(super) fn runs(file: &File, runs: &Value) -> Vec<(String, Result<Built, Stri
 
 fn build(file: &File, name: &str, entry: &Value) -> Result<Run, Stop> {
     let class = entry["cls"].as_str().ok_or("no class")?;
-    let steps = entry["steps"].as_u64().ok_or("no number of steps")? as usize;
+    let steps = entry["steps"].as_u64().filter(|steps| *steps > 0).ok_or("no number of steps")? as usize;
     let settings = Settings::new([&entry["config"], &entry["step_kwargs"], &entry["set_timesteps_kwargs"]]);
     let sigmas = format!("{name}.sigmas");
     let sigmas = if file.contains(&sigmas) { file.values(&sigmas)? } else { Vec::new() };
