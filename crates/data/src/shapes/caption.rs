@@ -58,7 +58,8 @@ pub struct Requirements {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaptionError {
     /// A word that the grammar does not have.
-    #[error("the captions' vocabulary has no word `{word}`{}", nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default())]
+    #[error("the captions' vocabulary has no word `{word}`{}",
+        nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default())]
     Unknown {
         /// The word.
         word: String,
@@ -66,7 +67,8 @@ pub enum CaptionError {
         nearest: Option<&'static str>,
     },
     /// A word in the wrong place.
-    #[error("a caption needs {expected} where it has {}", found.as_ref().map_or("its end".to_owned(), |found| format!("`{found}`")))]
+    #[error("a caption needs {expected} where it has {}",
+        found.as_ref().map_or("its end".to_owned(), |found| format!("`{found}`")))]
     Expected {
         /// What the grammar allows there.
         expected: &'static str,

@@ -15,9 +15,7 @@ use super::{Colour, Shape};
 
 /// Pixels that are not an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the detector reads images of shape [3, h, w] with at least 16 x 16 pixels; {pixels} numbers of shape {shape:?} are none"
-)]
+#[error("the detector reads images [3, h, w] of at least 16 x 16 pixels, not {pixels} numbers of shape {shape:?}")]
 pub struct NotAnImage {
     /// Number of values given.
     pub pixels: usize,
@@ -212,7 +210,7 @@ impl Field {
         let large: Vec<bool> = masks.iter().map(|mask| mask.len() as f32 >= LEAST_AREA * area as f32).collect();
         let rank = |index: usize| large[..index].iter().filter(|&&large| large).count();
         let owners = owners.into_iter().map(|owner| owner.filter(|&index| large[index]).map(rank)).collect();
-        (owners, masks.into_iter().zip(large.clone()).filter_map(|(mask, large)| large.then_some(mask)).collect())
+        (owners, masks.into_iter().zip(large).filter_map(|(mask, large)| large.then_some(mask)).collect())
     }
 
     /// The up to four pixels that share a side with `pixel`.

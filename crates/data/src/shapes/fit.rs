@@ -1,8 +1,8 @@
 //! Fits rendered shapes to a patch of an image.
 //!
 //! A pixel's chroma is the object's times its coverage by the object, so a shape explains a patch as well as
-//! `gain * coverage` fits it in the least squares sense. Centre, radius, angle and blur are found by damped Gauss-Newton
-//! steps on that error (Levenberg and Marquardt), from the moments of the patch.
+//! `gain * coverage` fits it in the least squares sense. Centre, radius, angle and blur are found by damped
+//! Gauss-Newton steps on that error (Levenberg and Marquardt), from the moments of the patch.
 
 use super::Shape;
 use super::render::{Slopes, Window, cover};
@@ -161,17 +161,20 @@ impl<'a> Signal<'a> {
         const N: usize = 6;
         let slopes = self.slopes(at);
         let gain = at.gain as f32;
-        let mut equations = [[0.0; N + 1]; N];
-        for i in 0..self.values.len() {
+        let mut sums = [[0.0f32; N + 1]; N];
+        for (i, (&value, &coverage)) in self.values.iter().zip(&at.coverage).enumerate() {
             let [x, y, radius, angle, blur] = [0, 1, 2, 3, 4].map(|k| gain * slopes[k][i]);
-            let residual = self.values[i] - gain * at.coverage[i];
-            let row = [x, y, radius, angle, blur, at.coverage[i], residual];
-            for (k, equation) in equations.iter_mut().enumerate() {
-                for (j, entry) in equation.iter_mut().enumerate() {
-                    *entry += f64::from(row[k] * row[j]);
+            let row = [x, y, radius, angle, blur, coverage, value - gain * coverage];
+            if row[..N] == [0.0; N] {
+                continue;
+            }
+            for (sums, factor) in sums.iter_mut().zip(row) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += factor * value;
                 }
             }
         }
+        let mut equations = sums.map(|sums| sums.map(f64::from));
         for (k, equation) in equations.iter_mut().enumerate() {
             equation[k] *= 1.0 + at.damping;
             equation[k] += 1e-9;
@@ -268,23 +271,26 @@ impl<'a> Signal<'a> {
 }
 
 /// Blurs with a kernel of the given variance (in square pixels, at most 1): two passes both ways of the kernel
-/// `(v, 4 - 2 v, v) / 4`, which has the variance v / 2. The borders are continued.
+/// `(v, 4 - 2 v, v) / 4`, which has the variance v / 2. The borders are continued. Windows are at least 4 pixels wide.
 fn blur(values: &mut [f32], [width, height]: [usize; 2], variance: f32) {
     if variance == 0.0 {
         return;
     }
-    let side = variance / 4.0;
-    for (count, stride, lines, between) in [(width, 1, height, width), (height, width, width, 1)] {
-        for line in 0..lines {
-            let start = line * between;
-            for _ in 0..2 {
-                let mut before = values[start];
-                for i in 0..count {
-                    let here = values[start + i * stride];
-                    let after = if i + 1 < count { values[start + (i + 1) * stride] } else { here };
-                    values[start + i * stride] = here + side * (before + after - 2.0 * here);
-                    before = here;
-                }
+    let mixed = |before: f32, here: f32, after: f32| here + variance / 4.0 * (before + after - 2.0 * here);
+    let mut across = vec![0.0; values.len()];
+    for _ in 0..2 {
+        for (mixture, row) in across.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
+            mixture[0] = mixed(row[0], row[0], row[1]);
+            for (mixture, three) in mixture[1..].iter_mut().zip(row.windows(3)) {
+                *mixture = mixed(three[0], three[1], three[2]);
+            }
+            mixture[width - 1] = mixed(row[width - 2], row[width - 1], row[width - 1]);
+        }
+        for (row, mixture) in values.chunks_exact_mut(width).enumerate() {
+            let line = |row: usize| &across[row * width..(row + 1) * width];
+            let (before, here, after) = (line(row.saturating_sub(1)), line(row), line((row + 1).min(height - 1)));
+            for (((mixture, before), here), after) in mixture.iter_mut().zip(before).zip(here).zip(after) {
+                *mixture = mixed(*before, *here, *after);
             }
         }
     }

@@ -177,7 +177,6 @@ impl Shapes {
         };
         Key::new(self.seed, stream).at(index)
     }
-
 }
 
 impl Source for Shapes {

@@ -26,7 +26,7 @@ impl Found {
 /// What was read from an image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// The objects, from the top left to the bottom right of the image in reading order of their centres' rows.
+    /// The objects, from the top of the image to its bottom.
     pub objects: Vec<Found>,
     /// Number of coloured patches that look like no known shape.
     pub unclear: u32,
@@ -211,8 +211,7 @@ mod tests {
 
     #[test]
     fn swapped_colours_miss_only_the_binding_and_the_position() {
-        let objects =
-            [found(Colour::Blue, Shape::Circle, 0.25, LEFT), found(Colour::Red, Shape::Square, 0.25, RIGHT)];
+        let objects = [found(Colour::Blue, Shape::Circle, 0.25, LEFT), found(Colour::Red, Shape::Square, 0.25, RIGHT)];
         let skills = skills(&objects, "a red circle left of a blue square");
         assert_eq!((skills.count, skills.shape, skills.colour), (1.0, 1.0, Some(1.0)));
         assert_eq!((skills.binding, skills.position, skills.size), (Some(0.0), Some(0.0), None));
@@ -221,8 +220,7 @@ mod tests {
 
     #[test]
     fn swapped_places_miss_only_the_position() {
-        let objects =
-            [found(Colour::Red, Shape::Circle, 0.25, RIGHT), found(Colour::Blue, Shape::Square, 0.25, LEFT)];
+        let objects = [found(Colour::Red, Shape::Circle, 0.25, RIGHT), found(Colour::Blue, Shape::Square, 0.25, LEFT)];
         let skills = skills(&objects, "a red circle left of a blue square");
         assert_eq!((skills.binding, skills.position), (Some(1.0), Some(0.0)));
         assert!(!skills.all());

@@ -148,9 +148,8 @@ fn an_object_that_is_no_shape_is_unclear() {
         let ring = (x as isize - 16).abs().max((y as isize - 16).abs());
         (9..=10).contains(&ring)
     };
-    let pixels: Vec<f32> = (0..3 * 32 * 32)
-        .map(|i| if frame(i % 32, i / 32 % 32) { [0.9, 0.8, -0.8][i / 1024] } else { -0.2 })
-        .collect();
+    let pixels: Vec<f32> =
+        (0..3 * 32 * 32).map(|i| if frame(i % 32, i / 32 % 32) { [0.9, 0.8, -0.8][i / 1024] } else { -0.2 }).collect();
     let reading = detect(&pixels, [3, 32, 32]).unwrap();
     assert_eq!((reading.objects.len(), reading.unclear), (0, 1));
 }
@@ -183,7 +182,10 @@ fn objects_lie_in_the_image_and_apart() {
             assert!(object.pose.centre.iter().all(|&c| c > radius && c < 1.0 - radius), "{index}: {object:?}");
             for other in &scene.objects[..i] {
                 let apart = [0, 1].map(|axis| object.pose.centre[axis] - other.pose.centre[axis]);
-                assert!(apart[0].hypot(apart[1]) > radius + other.pose.radius() + 0.05, "{index}: {object:?}, {other:?}");
+                assert!(
+                    apart[0].hypot(apart[1]) > radius + other.pose.radius() + 0.05,
+                    "{index}: {object:?}, {other:?}"
+                );
             }
         }
     }
