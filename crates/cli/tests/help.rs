@@ -1,5 +1,7 @@
 //! The help texts, as users see them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::process::Command;
 
 #[test]

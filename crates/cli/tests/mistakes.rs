@@ -1,5 +1,7 @@
 //! Wrong input: one clear message and the right exit code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

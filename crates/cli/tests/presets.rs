@@ -1,5 +1,7 @@
 //! Every preset is a valid configuration that says what it is and what it costs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

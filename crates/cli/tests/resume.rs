@@ -1,5 +1,7 @@
 //! Kill and resume: a run that is killed again and again ends as the run that never was.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! The files are looked for where `SINTER_DATA` says, else in `../shared/datasets` beside the workspace. A data set
 //! that is not there counts as ignored. Nothing is downloaded.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

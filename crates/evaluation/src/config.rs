@@ -82,7 +82,7 @@ impl EvalConfig {
         problems.check(self.reference_images.is_none_or(|n| n > 1), "reference_images", "must be at least 2");
         for (i, metric) in self.metrics.iter().enumerate() {
             if let MetricConfig::SlicedWasserstein { projections } = metric {
-                problems.check(*projections > 0, &format!("metrics.{i}.projections"), "must be at least 1");
+                problems.check(*projections > 0, format!("metrics.{i}.projections"), "must be at least 1");
             }
         }
         problems

@@ -30,7 +30,7 @@ pub struct Samples {
 /// A metric with what it needs from the reference.
 enum Prepared {
     Frechet { network: Box<dyn FeatureNetwork>, reference: Gaussian },
-    ClassifierAccuracy { classifier: ClassifierFeatures },
+    ClassifierAccuracy { classifier: Box<ClassifierFeatures> },
     Detector { spread: Spread },
     SlicedWasserstein { projections: usize, points: Vec<f64> },
 }
@@ -73,7 +73,7 @@ impl Evaluator {
                     Prepared::Frechet { network, reference }
                 }
                 MetricConfig::ClassifierAccuracy { classifier: run } => {
-                    Prepared::ClassifierAccuracy { classifier: classifier(run)? }
+                    Prepared::ClassifierAccuracy { classifier: Box::new(classifier(run)?) }
                 }
                 MetricConfig::Detector {} => {
                     let spread = Spread::of(evaluator.reference.as_ref())?;

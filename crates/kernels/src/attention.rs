@@ -59,7 +59,7 @@ pub fn packed_attention_composed(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
 
 /// The width of a head, `d`, in a packed projection of width `3 h d`.
 pub(crate) fn head_width(packed: usize, heads: usize) -> usize {
-    assert!(heads > 0 && packed % (3 * heads) == 0, "packed width {packed} is not 3 x {heads} heads x d");
+    assert!(heads > 0 && packed.is_multiple_of(3 * heads), "packed width {packed} is not 3 x {heads} heads x d");
     packed / (3 * heads)
 }
 

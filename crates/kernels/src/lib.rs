@@ -14,6 +14,8 @@
 //!
 //! Without the feature `flex` only the composed forms are built.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+
 mod activation;
 pub mod allocator;
 mod attention;

@@ -1,5 +1,7 @@
 //! Accumulation, and the agreement of presets, through the code that trains.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use burn::tensor::Device;
 use sinter_data::Batch;
 use sinter_models::ModelConfig;

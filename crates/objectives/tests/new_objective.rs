@@ -4,6 +4,8 @@
 //! The objective is an autoencoder's: the network, told the time 0, is to return its input. Its enum line is the
 //! variant of `Objective` below, its preset the TOML text, its test the function at the end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;

@@ -1,5 +1,7 @@
 //! Processes as users write them: read through the configuration's own check, with its messages.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sinter_config::{Layered, resolve};

@@ -3,6 +3,8 @@
 //! `SINTER_TENSORBOARD_PYTHON` names a Python with the packages of `tools/tensorboard/requirements.txt`; without it the
 //! tests are ignored.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 

@@ -21,9 +21,12 @@ enum Meaning {
     Ours(Ours),
 }
 
+/// Works out our numbers from a file.
+type Numbers = Box<dyn FnOnce(&File) -> Result<Vec<f64>, String> + Send>;
+
 /// Our numbers for a tensor of a file, and how far they may lie from it.
 struct Ours {
-    numbers: Box<dyn FnOnce(&File) -> Result<Vec<f64>, String> + Send>,
+    numbers: Numbers,
     scale: Scale,
     tolerance: f64,
 }

@@ -143,6 +143,7 @@ fn group_body<const FUSED: bool>(
 /// `dbias = sum u`, `dweight = sum u z` (per channel), and
 /// `dx = (u weight - mean(u weight) - z mean(u weight z)) / deviation`, the means over the group.
 #[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "five slices in, three out; a struct would only rename them")]
 fn group_gradient_body<const FUSED: bool>(
     x: &[f32],
     g: &[f32],
