@@ -79,7 +79,7 @@ pub fn group_norm_modulate_composed(
 
 fn normalize(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, groups: usize, epsilon: f64) -> Tensor<4> {
     let [b, c, h, w] = x.dims();
-    assert!(groups > 0 && c % groups == 0, "{groups} groups do not divide {c} channels");
+    assert!(groups > 0 && c.is_multiple_of(groups), "{groups} groups do not divide {c} channels");
     let normal = in_full_precision(x, |x| {
         let x = x.reshape([b, groups, c / groups * h * w]);
         let centred = x.clone() - x.mean_dim(2);

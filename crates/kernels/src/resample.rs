@@ -32,7 +32,7 @@ pub fn average_pool_2x(x: Tensor<4>) -> Tensor<4> {
 /// [`average_pool_2x`] in Burn's operations.
 pub fn average_pool_2x_composed(x: Tensor<4>) -> Tensor<4> {
     let [b, c, h, w] = x.dims();
-    assert!(h % 2 == 0 && w % 2 == 0, "average_pool_2x: {h} x {w} is not even");
+    assert!(h.is_multiple_of(2) && w.is_multiple_of(2), "average_pool_2x: {h} x {w} is not even");
     x.reshape([b, c, h / 2, 2, w / 2, 2]).mean_dim(5).mean_dim(3).reshape([b, c, h / 2, w / 2])
 }
 

@@ -30,7 +30,7 @@ impl GroupNorm {
     fn shape(&self, x: &FlexTensor) -> Groups {
         let [_, channels, height, width] = sizes(x);
         let Self { groups, epsilon, activation } = *self;
-        assert!(groups > 0 && channels % groups == 0, "{groups} groups do not divide {channels} channels");
+        assert!(groups > 0 && channels.is_multiple_of(groups), "{groups} groups do not divide {channels} channels");
         Groups { channels, pixels: height * width, groups, epsilon: epsilon as f32, activation }
     }
 

@@ -26,7 +26,7 @@ fn up(x: FlexTensor, factor: f32) -> FlexTensor {
 fn down(x: FlexTensor, factor: f32) -> FlexTensor {
     let x = dense(x);
     let [b, c, h, w] = sizes(&x);
-    assert!(h % 2 == 0 && w % 2 == 0, "average_pool_2x: {h} x {w} is not even");
+    assert!(h.is_multiple_of(2) && w.is_multiple_of(2), "average_pool_2x: {h} x {w} is not even");
     tensor(gather(slice(&x), w / 2, factor), [b, c, h / 2, w / 2])
 }
 
