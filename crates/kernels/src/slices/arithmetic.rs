@@ -49,54 +49,66 @@ pub(super) fn sigmoid_and_rest<const FUSED: bool>(x: f32) -> (f32, f32) {
     (s, e * s)
 }
 
-/// Folds `f(i)` for `i` in `0..n` with `combine`, in lanes, then the lanes in pairs.
+/// Folds the elements of inputs of equal length with `f`, in lanes, then the lanes in pairs with `combine`.
+///
+/// Lanes are only ever indexed by constants once the loops are unrolled, so that they stay in registers.
 #[inline(always)]
-fn fold(n: usize, start: f32, f: impl Fn(f32, usize) -> f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+fn fold<const N: usize>(
+    inputs: [&[f32]; N],
+    start: f32,
+    f: impl Fn(f32, [f32; N]) -> f32,
+    combine: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let inputs = inputs.map(|input| input.as_chunks::<LANES>());
+    let (blocks, rest) = (inputs[0].0.len(), inputs[0].1.len());
     let mut lanes = [start; LANES];
-    let whole = n / LANES * LANES;
-    for i in (0..whole).step_by(LANES) {
-        for (lane, value) in lanes.iter_mut().enumerate() {
-            *value = f(*value, i + lane);
+    for i in 0..blocks {
+        let block = inputs.map(|(blocks, _)| &blocks[i]);
+        for lane in 0..LANES {
+            lanes[lane] = f(lanes[lane], block.map(|block| block[lane]));
         }
     }
-    for i in whole..n {
-        lanes[i - whole] = f(lanes[i - whole], i);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = combine(lanes[lane], lanes[lane + width]);
+    if rest > 0 {
+        let block = inputs.map(|(_, rest)| {
+            let mut block = [0.0; LANES];
+            block[..rest.len()].copy_from_slice(rest);
+            block
+        });
+        for lane in 0..LANES {
+            let next = f(lanes[lane], block.map(|block| block[lane]));
+            lanes[lane] = if lane < rest { next } else { lanes[lane] };
         }
-        width /= 2;
     }
-    lanes[0]
+    let lanes: [f32; LANES / 2] = std::array::from_fn(|i| combine(lanes[i], lanes[i + LANES / 2]));
+    let lanes: [f32; LANES / 4] = std::array::from_fn(|i| combine(lanes[i], lanes[i + LANES / 4]));
+    let lanes: [f32; LANES / 8] = std::array::from_fn(|i| combine(lanes[i], lanes[i + LANES / 8]));
+    let lanes: [f32; LANES / 16] = std::array::from_fn(|i| combine(lanes[i], lanes[i + LANES / 16]));
+    combine(lanes[0], lanes[1])
 }
 
 /// The sum of `x`.
 #[inline(always)]
 pub(super) fn sum(x: &[f32]) -> f32 {
-    fold(x.len(), 0.0, |s, i| s + x[i], |a, b| a + b)
+    fold([x], 0.0, |s, [x]| s + x, |a, b| a + b)
 }
 
 /// The largest of `x` and `start`.
 #[inline(always)]
 pub(super) fn max(x: &[f32], start: f32) -> f32 {
     let larger = |a: f32, b: f32| if a > b { a } else { b };
-    fold(x.len(), start, |s, i| larger(s, x[i]), larger)
+    fold([x], start, |s, [x]| larger(s, x), larger)
 }
 
 /// The inner product of `x` and `y`, of equal length.
 #[inline(always)]
 pub(super) fn dot<const FUSED: bool>(x: &[f32], y: &[f32]) -> f32 {
-    let y = &y[..x.len()];
-    fold(x.len(), 0.0, |s, i| mul_add::<FUSED>(x[i], y[i], s), |a, b| a + b)
+    fold([x, &y[..x.len()]], 0.0, |s, [x, y]| mul_add::<FUSED>(x, y, s), |a, b| a + b)
 }
 
 /// The inner product of `u` and `x - mean`, of equal length.
 #[inline(always)]
 pub(super) fn dot_centred<const FUSED: bool>(u: &[f32], x: &[f32], mean: f32) -> f32 {
-    let x = &x[..u.len()];
-    fold(u.len(), 0.0, |s, i| mul_add::<FUSED>(u[i], x[i] - mean, s), |a, b| a + b)
+    fold([u, &x[..u.len()]], 0.0, |s, [u, x]| mul_add::<FUSED>(u, x - mean, s), |a, b| a + b)
 }
 
 /// Mean and biased variance of `x`; the variance about the mean, in a second pass.
@@ -104,16 +116,8 @@ pub(super) fn dot_centred<const FUSED: bool>(u: &[f32], x: &[f32], mean: f32) ->
 pub(super) fn mean_variance<const FUSED: bool>(x: &[f32]) -> (f32, f32) {
     let n = x.len() as f32;
     let mean = sum(x) / n;
-    let squares = fold(
-        x.len(),
-        0.0,
-        |s, i| {
-            let centred = x[i] - mean;
-            mul_add::<FUSED>(centred, centred, s)
-        },
-        |a, b| a + b,
-    );
-    (mean, squares / n)
+    let square = |s, [x]: [f32; 1]| mul_add::<FUSED>(x - mean, x - mean, s);
+    (mean, fold([x], 0.0, square, |a, b| a + b) / n)
 }
 
 /// `a += b`, element by element.

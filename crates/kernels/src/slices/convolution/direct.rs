@@ -14,8 +14,16 @@ use super::planes::Planes;
 use super::vector::{Avx2, Avx512};
 use super::vector::{Portable, Vector};
 
-/// Output channels in one tile.
-const OUTPUTS: usize = 6;
+/// Output channels in one tile, whose sums fill the registers that the level has.
+fn tile(isa: Isa) -> usize {
+    match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => 8,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => 6,
+        Level::Portable => 6,
+    }
+}
 
 /// As [`super::forward`].
 pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
@@ -28,7 +36,10 @@ pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
         height: shape.out_height(),
         width: shape.out_width(),
         offsets: shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect(),
-        weight: blocks(shape.outputs, shape.inputs, taps, |o, c, tap| weight[(o * shape.inputs + c) * taps + tap]),
+        tile: tile(isa),
+        weight: blocks(tile(isa), shape.outputs, shape.inputs, taps, |o, c, tap| {
+            weight[(o * shape.inputs + c) * taps + tap]
+        }),
     };
     // SAFETY: the pass visits each row of each channel of each image once, and all of the row is written.
     unsafe {
@@ -88,7 +99,10 @@ pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
                 height: (shape.height - ry).div_ceil(stride),
                 width: (shape.width - rx).div_ceil(stride),
                 offsets: taps.iter().map(|((_, y), (_, x))| planes.offset(*y, *x)).collect(),
-                weight: blocks(shape.inputs, shape.outputs, taps.len(), |c, o, tap| weight[at(o, c, taps[tap])]),
+                tile: tile(isa),
+                weight: blocks(tile(isa), shape.inputs, shape.outputs, taps.len(), |c, o, tap| {
+                    weight[at(o, c, taps[tap])]
+                }),
             };
             passes.push((ry, rx, pass));
         }
@@ -126,6 +140,8 @@ struct Pass {
     width: usize,
     /// Where each tap reads.
     offsets: Vec<usize>,
+    /// See [`tile`].
+    tile: usize,
     /// See [`blocks`].
     weight: Vec<f32>,
 }
@@ -143,12 +159,18 @@ impl Scratch {
 }
 
 /// The weights as `[block, input, tap, output of the block]`; the last block is filled up with zeros.
-fn blocks(outputs: usize, inputs: usize, taps: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
-    let mut blocks = Vec::with_capacity(outputs.next_multiple_of(OUTPUTS) * inputs * taps);
-    for first in (0..outputs).step_by(OUTPUTS) {
+fn blocks(
+    tile: usize,
+    outputs: usize,
+    inputs: usize,
+    taps: usize,
+    weight: impl Fn(usize, usize, usize) -> f32,
+) -> Vec<f32> {
+    let mut blocks = Vec::with_capacity(outputs.next_multiple_of(tile) * inputs * taps);
+    for first in (0..outputs).step_by(tile) {
         for c in 0..inputs {
             for tap in 0..taps {
-                blocks.extend((first..first + OUTPUTS).map(|o| if o < outputs { weight(o, c, tap) } else { 0.0 }));
+                blocks.extend((first..first + tile).map(|o| if o < outputs { weight(o, c, tap) } else { 0.0 }));
             }
         }
     }
@@ -160,10 +182,10 @@ impl Pass {
     fn run(&self, isa: Isa, scratch: &mut Scratch, write: impl Fn(usize, usize, &[f32])) {
         let Scratch { image, block } = scratch;
         let results = self.planes.results(self.height, self.width);
-        block.resize(OUTPUTS * results, 0.0);
-        let size = self.inputs * self.offsets.len() * OUTPUTS;
-        for first in (0..self.outputs).step_by(OUTPUTS) {
-            let weight = &self.weight[first / OUTPUTS * size..][..size];
+        block.resize(self.tile * results, 0.0);
+        let size = self.inputs * self.offsets.len() * self.tile;
+        for first in (0..self.outputs).step_by(self.tile) {
+            let weight = &self.weight[first / self.tile * size..][..size];
             results_of_block(isa, &self.offsets, image, self.planes.len(), weight, block);
             for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
                 for (y, row) in results.chunks(self.planes.pitch).take(self.height).enumerate() {
@@ -174,23 +196,24 @@ impl Pass {
     }
 }
 
-/// All results of one image for one block of output channels: `block` is `[OUTPUTS, results]`.
+/// All results of one image for one block of output channels: `block` is `[tile, results]`.
 fn results_of_block(isa: Isa, offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
-    let results = block.len() / OUTPUTS;
+    let outputs = tile(isa);
+    let results = block.len() / outputs;
     assert!(offsets.iter().all(|offset| offset + results <= plane));
-    assert!(results.is_multiple_of(super::planes::WIDEST) && block.len() == OUTPUTS * results);
-    assert!(image.len().is_multiple_of(plane) && weight.len() == image.len() / plane * offsets.len() * OUTPUTS);
+    assert!(results.is_multiple_of(super::planes::WIDEST) && block.len() == outputs * results);
+    assert!(image.len().is_multiple_of(plane) && weight.len() == image.len() / plane * offsets.len() * outputs);
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
         fn avx512(offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
-            // SAFETY: the caller has checked the lengths. (24 sums, 4 vectors of pixels and a weight fit 32 registers.)
-            unsafe { tiles::<Avx512, 4>(offsets, image, plane, weight, block) }
+            // SAFETY: the caller has checked the lengths. (24 sums, 3 vectors of pixels and a weight fit 32 registers.)
+            unsafe { tiles::<Avx512, 8, 3>(offsets, image, plane, weight, block) }
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2(offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
             // SAFETY: the caller has checked the lengths. (12 sums, 2 vectors of pixels and a weight fit 16 registers.)
-            unsafe { tiles::<Avx2, 2>(offsets, image, plane, weight, block) }
+            unsafe { tiles::<Avx2, 6, 2>(offsets, image, plane, weight, block) }
         }
         match isa.level() {
             // SAFETY: an `Isa` of this level exists only where the machine has these instructions.
@@ -203,16 +226,16 @@ fn results_of_block(isa: Isa, offsets: &[usize], image: &[f32], plane: usize, we
     #[cfg(not(target_arch = "x86_64"))]
     let Level::Portable = isa.level();
     // SAFETY: the lengths were checked above.
-    unsafe { tiles::<Portable, 1>(offsets, image, plane, weight, block) }
+    unsafe { tiles::<Portable, 6, 1>(offsets, image, plane, weight, block) }
 }
 
-/// [`results_of_block`] in tiles of [`OUTPUTS`] channels by `VECTORS` vectors of pixels.
+/// [`results_of_block`] in tiles of `OUTPUTS` channels by `VECTORS` vectors of pixels, at most 3; the last are narrower.
 ///
 /// # Safety
 ///
 /// The lengths that `results_of_block` checks.
 #[inline(always)]
-unsafe fn tiles<V: Vector, const VECTORS: usize>(
+unsafe fn tiles<V: Vector, const OUTPUTS: usize, const VECTORS: usize>(
     offsets: &[usize],
     image: &[f32],
     plane: usize,
@@ -224,12 +247,19 @@ unsafe fn tiles<V: Vector, const VECTORS: usize>(
     while j < results {
         // SAFETY: `results` is a multiple of the vectors' width, so that the tile lies within it.
         unsafe {
-            if j + VECTORS * V::WIDTH <= results {
-                tile::<V, VECTORS>(offsets, image, plane, weight, block, j);
-                j += VECTORS * V::WIDTH;
-            } else {
-                tile::<V, 1>(offsets, image, plane, weight, block, j);
-                j += V::WIDTH;
+            match (results - j) / V::WIDTH {
+                left if left >= VECTORS => {
+                    tile_of::<V, OUTPUTS, VECTORS>(offsets, image, plane, weight, block, j);
+                    j += VECTORS * V::WIDTH;
+                }
+                2 => {
+                    tile_of::<V, OUTPUTS, 2>(offsets, image, plane, weight, block, j);
+                    j += 2 * V::WIDTH;
+                }
+                _ => {
+                    tile_of::<V, OUTPUTS, 1>(offsets, image, plane, weight, block, j);
+                    j += V::WIDTH;
+                }
             }
         }
     }
@@ -241,7 +271,7 @@ unsafe fn tiles<V: Vector, const VECTORS: usize>(
 ///
 /// As [`tiles`], and the range must lie within the results.
 #[inline(always)]
-unsafe fn tile<V: Vector, const VECTORS: usize>(
+unsafe fn tile_of<V: Vector, const OUTPUTS: usize, const VECTORS: usize>(
     offsets: &[usize],
     image: &[f32],
     plane: usize,

@@ -3,6 +3,7 @@
 //! The gradient is laid out with the pitch of the image's planes, zeros where [`direct`](super::direct) drops a result.
 
 use super::super::Isa;
+use super::super::arithmetic::add_to;
 use super::super::isa::Level;
 use super::super::matrix::sum_of_parts;
 use super::Shape;
@@ -82,10 +83,11 @@ fn part_of_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32], dw: &mut [f32])
                     // A last group of fewer taps repeats one, whose sums are not used.
                     let taps = std::array::from_fn(|k| offsets[k.min(offsets.len() - 1)]);
                     let sums = products(isa, images, gradients, count, results, taps);
-                    for (i, sum) in sums[..outputs * inputs * TAPS].iter().enumerate() {
-                        let (k, c, o) = (i % TAPS, input + i / TAPS % inputs, output + i / TAPS / inputs);
-                        if k < offsets.len() && c < shape.inputs && o < shape.outputs {
-                            dw[(o * shape.inputs + c) * shape.taps() + group * TAPS + k] += sum;
+                    let sums = sums.chunks_exact(TAPS * inputs).zip(output..shape.outputs);
+                    for (sums, o) in sums.take(outputs) {
+                        for (sums, c) in sums.chunks_exact(TAPS).zip(input..shape.inputs) {
+                            let into = &mut dw[(o * shape.inputs + c) * shape.taps() + group * TAPS..];
+                            add_to(&mut into[..offsets.len()], sums);
                         }
                     }
                 }
