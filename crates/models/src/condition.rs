@@ -1,5 +1,7 @@
 //! What a network is asked to draw.
 
+use std::ops::Range;
+
 use burn::tensor::{Int, Tensor};
 
 /// What a network is asked to draw. A part that is `None` is not asked for: the network then takes its null class, or
@@ -26,6 +28,19 @@ impl Condition {
     /// Captions only.
     pub fn of_caption(caption: Caption) -> Self {
         Self { class: None, caption: Some(caption) }
+    }
+
+    /// What some of the images are asked for.
+    pub fn slice(&self, images: Range<usize>) -> Self {
+        let (start, count) = (images.start, images.len());
+        let caption = |caption: &Caption| Caption {
+            tokens: caption.tokens.clone().narrow(0, start, count),
+            mask: caption.mask.clone().narrow(0, start, count),
+        };
+        Self {
+            class: self.class.clone().map(|class| class.narrow(0, start, count)),
+            caption: self.caption.as_ref().map(caption),
+        }
     }
 }
 

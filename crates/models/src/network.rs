@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
+use sinter_kernels::map_images;
 
 use crate::classifier::ClassifierConfig;
 use crate::condition::Condition;
@@ -109,6 +110,16 @@ impl Network {
             Self::Mlp(network) => network.forward(x, time_label, condition, dropout),
         }
     }
+
+    /// [`forward`](Self::forward) without dropout and gradients, the images shared among the CPU's threads.
+    pub fn predict(&self, x: Tensor<4>, time_label: Tensor<1>, condition: &Condition) -> Tensor<4> {
+        let outputs = map_images(&x.device(), x.dims()[0], |images| {
+            let (start, count) = (images.start, images.len());
+            let (x, time_label) = (x.clone().narrow(0, start, count), time_label.clone().narrow(0, start, count));
+            self.forward(x, time_label, &condition.slice(images), None)
+        });
+        Tensor::cat(outputs, 0)
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +150,7 @@ mod tests {
             caption: caption.clone(),
             ..UnetConfig::default()
         };
+        let patches = UnetConfig { patch: 2, attention: vec![4], ..unet.clone() };
         let plain =
             UnetConfig { residual_resample: false, scale_shift_norm: false, attention: vec![8], ..unet.clone() };
         let dit = DitConfig { width: 16, depth: 2, heads: 2, dropout, caption, ..DitConfig::default() };
@@ -146,6 +158,7 @@ mod tests {
         let points = DataShape::images(2, 1, 1).with_classes(3);
         vec![
             (ModelConfig::Unet(unet), SHAPE),
+            (ModelConfig::Unet(patches), SHAPE),
             (ModelConfig::Unet(plain), SHAPE),
             (ModelConfig::Dit(dit), SHAPE),
             (ModelConfig::Mlp(mlp), points),
@@ -200,6 +213,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn shared_images_are_those_of_one_batch() {
+        let device = Device::flex();
+        for (config, shape) in networks(0.3) {
+            let network = randomized(config.build(&shape, &device, 0).unwrap());
+            let (x, time) = inputs(&shape, 9, &device);
+            for asked in [condition(&shape, 9, &device), Condition::none()] {
+                let whole = network.forward(x.clone(), time.clone(), &asked, None);
+                assert_close(&values(&network.predict(x.clone(), time.clone(), &asked)), &values(&whole), 1e-6);
+            }
+        }
+    }
+
     /// The gradient of a batch is the sum of those of its halves, dropout included.
     #[test]
     fn accumulated_gradients_are_those_of_the_large_batch() {
@@ -209,13 +235,7 @@ mod tests {
             let (x, time) = inputs(&shape, 4, &device);
             let asked = condition(&shape, 4, &device);
             let gradient = |start: usize, length: usize| {
-                let mut part = asked.clone();
-                part.class = part.class.map(|class| class.narrow(0, start, length));
-                part.caption = part.caption.map(|mut caption| {
-                    caption.tokens = caption.tokens.narrow(0, start, length);
-                    caption.mask = caption.mask.narrow(0, start, length);
-                    caption
-                });
+                let part = asked.slice(start..start + length);
                 let key = DropoutKey { seed: 7, first_image: 100 + start as u64 };
                 let (x, time) = (x.clone().narrow(0, start, length), time.clone().narrow(0, start, length));
                 let loss = network.forward(x, time, &part, Some(key)).square().sum();

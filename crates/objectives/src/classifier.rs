@@ -1,17 +1,16 @@
 //! Classification: cross-entropy on labels, for the small networks that evaluation takes features from.
 
-use burn::module::Module;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_data::Batch;
-use sinter_models::{Classifier, DataShape, DropoutKey, ModelConfig, parameters};
-use sinter_optimization::{Part, Trainable, accumulate};
+use sinter_models::{Classifier, DataShape, DropoutKey, ModelConfig};
+use sinter_optimization::{Part, Trainable};
 use sinter_sampling::Denoiser;
 
-use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch};
+use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
 const PART: &str = "model";
@@ -81,27 +80,11 @@ struct ClassifierMethod {
 
 impl Method for ClassifierMethod {
     fn step(&mut self, whole: &Batch, clock: Clock) -> Result<Tally, MethodError> {
-        let count = whole.len();
-        let mut gradients = None;
-        let mut loss_sum = 0.0;
-        for range in whole.chunks(clock.micro_batch) {
-            let part = whole.slice(range);
-            let network = self.model.network();
-            let masks = DropoutKey { seed: self.seed, first_image: part.first_image };
-            let logits = network.forward(batch::images(&part, &self.device), Some(masks)); // [b, k]
-            let loss = self.config.losses(logits, labels(&part, &self.device)?).sum().div_scalar(count as f64);
-            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
-            gradients = Some(accumulate(gradients, parameters::gradients(network, &loss.backward())));
-        }
-        if !loss_sum.is_finite() {
-            return Err(MethodError::NonFinite { tensor: "loss".into() });
-        }
-        let update = self.model.update(gradients.unwrap_or_default(), clock.images)?;
-        let mut tally = Tally::new();
-        tally.add("loss", loss_sum);
-        tally.add("gradient_norm", update.gradient_norm);
-        tally.add("learning_rate", update.learning_rate);
-        Ok(tally)
+        step::one_network(&mut self.model, whole, clock, &self.device, |network, portion, _| {
+            let masks = DropoutKey { seed: self.seed, first_image: portion.first_image };
+            let logits = network.forward(batch::images(portion, &self.device), Some(masks)); // [b, k]
+            Ok(self.config.losses(logits, labels(portion, &self.device)?))
+        })
     }
 
     fn parts(&self) -> Vec<&dyn Part> {
@@ -117,10 +100,7 @@ impl Method for ClassifierMethod {
     }
 
     fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_> {
-        let mut network = self.model.network().valid();
-        if let Some(weights) = weights.and_then(|weights| weights.get(PART)) {
-            network = parameters::map(network, |name, own| weights.get(name).cloned().unwrap_or(own));
-        }
+        let network = self.model.trained(weights.and_then(|weights| weights.get(PART)));
         Box::new(ClassifierInference { config: self.config.clone(), network, device: self.device.clone().inner() })
     }
 }

@@ -5,19 +5,18 @@
 //! law of time are independent choices; DDPM (Ho et al. 2020), score SDEs (Song et al. 2021), EDM (Karras et al. 2022)
 //! and flow matching (Lipman et al. 2023) are presets of them.
 
-use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_data::Batch;
-use sinter_models::{DataShape, DropoutKey, ModelConfig, Network, parameters};
-use sinter_optimization::{Part, Trainable, accumulate};
+use sinter_models::{DataShape, DropoutKey, ModelConfig, Network};
+use sinter_optimization::{Part, Trainable};
 use sinter_process::random::{Key, Stream};
 use sinter_process::{InputScale, Parameterization, Path, PathPoint, Prediction, TimeLabel, TimeLaw, Weight};
 use sinter_sampling::{Conditioner, Denoiser, NetworkDenoiser, per_image, values};
 
-use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch};
+use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
 const PART: &str = "model";
@@ -152,34 +151,17 @@ impl Method for DenoisingMethod {
         let key = Key::new(self.seed, Stream::TIME);
         let times = self.config.time.times(&self.config.path, &key, whole.first_image, whole.len());
         let points: Vec<PathPoint> = times.into_iter().map(|t| self.config.path.at(t)).collect();
-        let mut gradients = None;
-        let mut loss_sum = 0.0;
-        for range in whole.chunks(clock.micro_batch) {
-            let part = whole.slice(range.clone());
+        step::one_network(&mut self.model, whole, clock, &self.device, |network, portion, range| {
             let dropout = self.config.condition_dropout;
-            let condition = batch::condition(&part, &self.conditioner, dropout, self.seed, &self.device)?;
-            let masks = DropoutKey { seed: self.seed, first_image: part.first_image };
-            let network = self.model.network();
-            let losses = self.config.losses(
-                batch::images(&part, &self.device),
-                batch::noise(&part, self.seed, Stream::NOISE, &self.device),
+            let condition = batch::condition(portion, &self.conditioner, dropout, self.seed, &self.device)?;
+            let masks = DropoutKey { seed: self.seed, first_image: portion.first_image };
+            Ok(self.config.losses(
+                batch::images(portion, &self.device),
+                batch::noise(portion, self.seed, Stream::NOISE, &self.device),
                 &points[range],
                 |input, labels| network.forward(input, labels, &condition, Some(masks)),
-            );
-            // The mean over the whole batch, so that the parts' gradients add up to its gradient.
-            let loss = losses.sum().div_scalar(whole.len() as f64);
-            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
-            gradients = Some(accumulate(gradients, parameters::gradients(network, &loss.backward())));
-        }
-        if !loss_sum.is_finite() {
-            return Err(MethodError::NonFinite { tensor: "loss".into() });
-        }
-        let update = self.model.update(gradients.unwrap_or_default(), clock.images)?;
-        let mut tally = Tally::new();
-        tally.add("loss", loss_sum);
-        tally.add("gradient_norm", update.gradient_norm);
-        tally.add("learning_rate", update.learning_rate);
-        Ok(tally)
+            ))
+        })
     }
 
     fn parts(&self) -> Vec<&dyn Part> {
@@ -195,10 +177,7 @@ impl Method for DenoisingMethod {
     }
 
     fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_> {
-        let mut network = self.model.network().valid();
-        if let Some(weights) = weights.and_then(|weights| weights.get(PART)) {
-            network = parameters::map(network, |name, own| weights.get(name).cloned().unwrap_or(own));
-        }
+        let network = self.model.trained(weights.and_then(|weights| weights.get(PART)));
         let denoiser = NetworkDenoiser { network, parameterization: self.config.parameterization() };
         Box::new(DenoisingInference { method: self, denoiser })
     }
@@ -228,7 +207,7 @@ impl Inference for DenoisingInference<'_> {
         let condition = batch::condition(batch, conditioner, 0.0, *seed, &device)?;
         let noise = batch::noise(batch, *seed, Stream::VALIDATION_NOISE, &device);
         let losses = config.losses(batch::images(batch, &device), noise, &points, |input, labels| {
-            self.denoiser.network.forward(input, labels, &condition, None)
+            self.denoiser.network.predict(input, labels, &condition)
         });
         let mut tally = Tally::new();
         for (i, loss) in losses.cast(DType::F32).into_data().iter::<f32>().enumerate() {

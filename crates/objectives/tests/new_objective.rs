@@ -6,15 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_data::Batch;
-use sinter_models::{Condition, ModelConfig, Network, parameters};
-use sinter_objectives::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch};
-use sinter_optimization::{OptimizerConfig, Part, Trainable, accumulate};
+use sinter_models::{Condition, ModelConfig, Network};
+use sinter_objectives::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch, step};
+use sinter_optimization::{OptimizerConfig, Part, Trainable};
 use sinter_sampling::{Conditioner, Denoiser};
 
 // ---------------------------------------------------------------- the file
@@ -60,17 +59,9 @@ struct ReconstructionMethod {
 
 impl Method for ReconstructionMethod {
     fn step(&mut self, whole: &Batch, clock: Clock) -> Result<Tally, MethodError> {
-        let mut tally = Tally::new();
-        let mut gradients = None;
-        for range in whole.chunks(clock.micro_batch) {
-            let images = batch::images(&whole.slice(range), &self.device);
-            let loss = self.config.losses(self.model.network(), images).sum().div_scalar(whole.len() as f64);
-            tally.add_weighted("loss", f64::from(loss.clone().into_scalar::<f32>()), 0.0);
-            gradients = Some(accumulate(gradients, parameters::gradients(self.model.network(), &loss.backward())));
-        }
-        tally.add_weighted("loss", 0.0, 1.0);
-        self.model.update(gradients.unwrap_or_default(), clock.images)?;
-        Ok(tally)
+        step::one_network(&mut self.model, whole, clock, &self.device, |network, portion, _| {
+            Ok(self.config.losses(network, batch::images(portion, &self.device)))
+        })
     }
 
     fn parts(&self) -> Vec<&dyn Part> {
@@ -85,8 +76,9 @@ impl Method for ReconstructionMethod {
         vec!["model"]
     }
 
-    fn inference(&self, _weights: Option<&Weights>) -> Box<dyn Inference + '_> {
-        Box::new(ReconstructionInference { config: self.config.clone(), network: self.model.network().valid() })
+    fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_> {
+        let network = self.model.trained(weights.and_then(|weights| weights.get("model")));
+        Box::new(ReconstructionInference { config: self.config.clone(), network })
     }
 }
 

@@ -75,6 +75,15 @@ impl<M: Module> Trainable<M> {
         self.network.as_ref().expect("present outside `update`")
     }
 
+    /// The network without gradients: its own weights, replaced by those of `averages` where they are named there.
+    pub fn trained(&self, averages: Option<&Tensors>) -> M {
+        let network = self.network().valid();
+        match averages {
+            Some(averages) => parameters::map(network, |name, own| averages.get(name).cloned().unwrap_or(own)),
+            None => network,
+        }
+    }
+
     /// A moment may have the right length and the wrong shape; lengths are left to [`tensors::load`].
     fn check_shapes(&self, arrays: &Arrays) -> Result<(), String> {
         for (key, array) in arrays {

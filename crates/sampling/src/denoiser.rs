@@ -52,7 +52,7 @@ impl Denoiser for NetworkDenoiser {
         let label = parameterization.time_label.label(&parameterization.path, point);
         let labels = values(&vec![label; b], &x.device(), x.dtype()); // [b]
         let input = x.mul_scalar(parameterization.input_scale.scale(point));
-        let output = self.network.forward(input, labels, condition, None); // [b, c or 2c, h, w]
+        let output = self.network.predict(input, labels, condition); // [b, c or 2c, h, w]
         output.narrow(1, 0, c)
     }
 }

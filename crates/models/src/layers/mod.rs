@@ -16,7 +16,7 @@ pub use dropout::{Dropout, DropoutKey};
 pub use embedding::ClassEmbedding;
 pub use linear::{Linear, Mlp};
 pub use norm::{GroupNorm, LayerNorm};
-pub use patch::{PatchEmbedding, unpatchify};
+pub use patch::{PatchEmbedding, pixel_shuffle, pixel_unshuffle, unpatchify};
 pub use position::sine_cosine_positions;
 pub use time::{TimeEmbedding, sinusoidal};
 

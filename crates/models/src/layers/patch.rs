@@ -48,3 +48,21 @@ pub fn unpatchify(tokens: Tensor<3>, rows: usize, columns: usize, patch: usize) 
         .permute([0, 5, 1, 3, 2, 4]) // [b, c, rows, p, columns, p]
         .reshape([b, channels, rows * patch, columns * patch])
 }
+
+/// Each square of `side` x `side` pixels becomes one pixel: `[b, c, h, w]` to `[b, c side side, h / side, w / side]`.
+pub fn pixel_unshuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
+    let [b, channels, h, w] = x.dims();
+    let (rows, columns) = (h / side, w / side);
+    x.reshape([b, channels, rows, side, columns, side])
+        .permute([0, 1, 3, 5, 2, 4]) // [b, c, side, side, rows, columns]
+        .reshape([b, channels * side * side, rows, columns])
+}
+
+/// The inverse of [`pixel_unshuffle`]: `[b, c side side, h, w]` to `[b, c, h side, w side]`.
+pub fn pixel_shuffle(x: Tensor<4>, side: usize) -> Tensor<4> {
+    let [b, features, rows, columns] = x.dims();
+    let channels = features / (side * side);
+    x.reshape([b, channels, side, side, rows, columns])
+        .permute([0, 1, 4, 2, 5, 3]) // [b, c, rows, side, columns, side]
+        .reshape([b, channels, rows * side, columns * side])
+}

@@ -66,6 +66,22 @@ fn patches_go_back_to_their_places() {
 }
 
 #[test]
+fn squares_of_pixels_become_pixels_and_go_back() {
+    let (b, channels, side, rows, columns) = (2, 3, 2, 2, 3);
+    let x = normal(0, [b, channels, rows * side, columns * side], &device());
+    let squares = pixel_unshuffle(x.clone(), side);
+    assert_eq!(squares.dims(), [b, channels * side * side, rows, columns]);
+    let (pixels, found) = (values(&x), values(&squares));
+    for (index, value) in found.iter().enumerate() {
+        let (column, row, feature) = (index % columns, index / columns % rows, index / (columns * rows));
+        let (within, plane) = (feature % (side * side), feature / (side * side));
+        let (y, x) = (row * side + within / side, column * side + within % side);
+        assert_eq!(*value, pixels[(plane * rows * side + y) * columns * side + x]);
+    }
+    assert_eq!(values(&pixel_shuffle(squares, side)), pixels);
+}
+
+#[test]
 fn without_a_label_the_null_class_is_meant() {
     let device = device();
     let init = &mut Initialization::new(0, &device);

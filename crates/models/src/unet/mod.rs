@@ -19,6 +19,9 @@ use crate::shape::DataShape;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnetConfig {
+    /// Side of the squares of pixels that the first and last convolutions take as one; above 1 the pyramid starts at
+    /// a smaller size, which saves most of its cost (Hoogeboom et al. 2023, section 3.3).
+    pub patch: usize,
     /// Channels of the first level before its multiplier; also the sines and cosines of the time label, so an even number.
     pub channels: usize,
     /// Channels of each level over `channels`. Every level after the first has half the height and width.
@@ -64,6 +67,7 @@ pub enum AttentionOrder {
 impl Default for UnetConfig {
     fn default() -> Self {
         Self {
+            patch: 1,
             channels: 64,
             multipliers: vec![1, 2, 2],
             blocks: 2,
@@ -98,12 +102,16 @@ impl UnetConfig {
         problems.check((0.0..1.0).contains(&self.dropout), "dropout", "must be at least 0 and below 1");
 
         let halvings = self.multipliers.len().saturating_sub(1);
-        let factor = 1usize.checked_shl(halvings as u32).unwrap_or(0);
+        problems.check(self.patch > 0, "patch", "must be at least 1");
+        let factor = 1usize.checked_shl(halvings as u32).unwrap_or(0).saturating_mul(self.patch);
         let halves = |size: usize| factor > 0 && size >= factor && size.is_multiple_of(factor);
         problems.check(
             halves(shape.height) && halves(shape.width),
             "multipliers",
-            format!("images of {} x {} cannot be halved {halvings} times", shape.height, shape.width),
+            format!(
+                "images of {} x {} in patches of {} cannot be halved {halvings} times",
+                shape.height, shape.width, self.patch
+            ),
         );
 
         // Features of two levels are normalized side by side, too: what divides both divides their sum.
@@ -128,7 +136,7 @@ impl UnetConfig {
 
     /// The levels, from the image down.
     fn levels(&self, shape: &DataShape) -> impl Iterator<Item = Level> {
-        let (channels, count, mut height) = (self.channels, self.multipliers.len(), shape.height);
+        let (channels, count, mut height) = (self.channels, self.multipliers.len(), shape.height / self.patch.max(1));
         self.multipliers.iter().enumerate().map(move |(index, multiplier)| {
             let level = Level { width: multiplier * channels, height, is_last: index + 1 == count };
             height /= 2;

@@ -6,7 +6,7 @@ use super::{AttentionBlock, CaptionAttentionBlock, Downsample, Level, ResidualBl
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{Conv2d, DropoutKey, GroupNorm};
+use crate::layers::{Conv2d, DropoutKey, GroupNorm, pixel_shuffle, pixel_unshuffle};
 use crate::shape::DataShape;
 
 /// One layer of a block.
@@ -58,6 +58,7 @@ pub struct Unet {
     pub output_norm: GroupNorm,
     /// `3 x 3`, to the output's channels; starts at zero.
     pub output_convolution: Conv2d,
+    patch: usize,
 }
 
 impl Unet {
@@ -73,7 +74,7 @@ impl Unet {
         };
         let conditioning = Conditioning::new(conditioning, shape, init);
         let blocks = Blocks::new(config, shape, init);
-        let outputs = shape.channels * if config.learned_variance { 2 } else { 1 };
+        let outputs = config.patch * config.patch * shape.channels * if config.learned_variance { 2 } else { 1 };
         Self {
             conditioning,
             input_blocks: blocks.input,
@@ -81,6 +82,7 @@ impl Unet {
             output_blocks: blocks.output,
             output_norm: GroupNorm::new(blocks.width, config.groups, init),
             output_convolution: Conv2d::new(blocks.width, outputs, 3, Start::Zero, init),
+            patch: config.patch,
         }
     }
 
@@ -96,7 +98,7 @@ impl Unet {
         let through = |layers: &[Layer], x| layers.iter().fold(x, |x, layer| layer.forward(x, &context));
 
         let mut kept = Vec::with_capacity(self.input_blocks.len());
-        let mut h = x; // [b, c, h, w]
+        let mut h = pixel_unshuffle(x, self.patch); // [b, p p c, h / p, w / p]
         for block in &self.input_blocks {
             h = through(block, h);
             kept.push(h.clone());
@@ -105,7 +107,7 @@ impl Unet {
         for (block, kept) in self.output_blocks.iter().zip(kept.into_iter().rev()) {
             h = through(block, Tensor::cat(vec![h, kept], 1));
         }
-        self.output_convolution.forward(self.output_norm.forward_silu(h))
+        pixel_shuffle(self.output_convolution.forward(self.output_norm.forward_silu(h)), self.patch)
     }
 }
 
@@ -139,7 +141,13 @@ impl Blocks {
 
         let levels: Vec<Level> = config.levels(shape).collect();
         let mut width = levels.first().map_or(config.channels, |level| level.width);
-        let mut input = vec![vec![Layer::Convolution(Conv2d::new(shape.channels, width, 3, Start::FanIn, init))]];
+        let mut input = vec![vec![Layer::Convolution(Conv2d::new(
+            config.patch * config.patch * shape.channels,
+            width,
+            3,
+            Start::FanIn,
+            init,
+        ))]];
         let mut kept = vec![width];
         for level in &levels {
             for _ in 0..config.blocks {

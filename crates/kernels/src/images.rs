@@ -1,0 +1,48 @@
+//! Independent images, shared among the CPU's threads.
+//!
+//! A kernel that shares one operation among the threads leaves them waiting between operations, and where an operation
+//! is too small to share. Where images do not depend on each other, each thread can take some of them through a whole
+//! network instead; what it touches then also stays in its cache.
+
+use std::ops::Range;
+
+use burn::tensor::Device;
+
+/// The fewest images worth a range of their own, and the most ranges: each range has its own gradients of all weights.
+#[cfg(feature = "flex")]
+const LEAST: usize = 8;
+#[cfg(feature = "flex")]
+const MOST_RANGES: usize = 8;
+
+/// Maps ranges that make up `0..n`, in order, side by side on the CPU. A GPU, which shares every operation among its own
+/// threads, gets one range.
+///
+/// The ranges depend on `n` alone: results are the same with any number of threads.
+pub fn map_images<T: Send>(device: &Device, n: usize, map: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+    #[cfg(feature = "flex")]
+    if device.clone().inner() == Device::flex() {
+        use rayon::prelude::*;
+
+        let ranges = (n / LEAST).clamp(1, MOST_RANGES);
+        return (0..ranges).into_par_iter().map(|i| map(i * n / ranges..(i + 1) * n / ranges)).collect();
+    }
+    let _ = device;
+    vec![map(0..n)]
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_follow_each_other() {
+        for n in [0, 1, 3, 4, 7, 8, 9, 31, 32, 33, 1000] {
+            let ranges = map_images(&Device::flex().autodiff(), n, |range| range);
+            assert!(
+                ranges.len() <= MOST_RANGES && ranges.iter().all(|range| ranges.len() == 1 || range.len() >= LEAST)
+            );
+            let all: Vec<usize> = ranges.into_iter().flatten().collect();
+            assert!(all.into_iter().eq(0..n), "{n}");
+        }
+    }
+}
