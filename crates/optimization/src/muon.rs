@@ -1,7 +1,8 @@
 //! Muon: momentum, orthogonalised by a Newton-Schulz iteration (Jordan et al. 2024), for weights that are matrices.
 //!
-//! The iteration `X <- a X + (b A + c A^2) X` with `A = X X^T` pushes every singular value towards 1. Biases, norms and
-//! embeddings, whose geometry is not that of a linear map, are left to AdamW.
+//! The iteration `X <- a X + (b A + c A^2) X` with `A = X X^T` pushes every singular value towards 1. Biases and
+//! norms, which are no maps, and the layers on the way of the condition (tables of classes and words, time, modulation),
+//! whose inputs are few and repeat, are left to AdamW.
 
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
@@ -12,6 +13,9 @@ use crate::AdamW;
 
 /// Coefficients of the quintic iteration: steep at 0, bounded near 1.
 const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
+
+/// What the names of the layers on the way of the condition have in them.
+const CONDITION: [&str; 3] = ["conditioning.", "embedding", "modulation"];
 
 /// Settings of the rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,9 +61,9 @@ impl Muon {
     }
 
     /// The `[rows, columns]` under which a parameter is orthogonalised, or none if AdamW has it: matrices and
-    /// convolution kernels `[o, i, kh, kw]` as `[o, i kh kw]`; embeddings are lookups, not maps.
+    /// convolution kernels `[o, i, kh, kw]` as `[o, i kh kw]`.
     pub(crate) fn matrix(name: &str, shape: &[usize]) -> Option<[usize; 2]> {
-        if name.contains("embed") || shape.len() < 2 {
+        if shape.len() < 2 || CONDITION.iter().any(|part| name.contains(part)) {
             return None;
         }
         Some([shape[0], shape[1..].iter().product()])
@@ -138,6 +142,9 @@ mod tests {
         assert_eq!(Muon::matrix("blocks.0.attn.qkv.weight", &[4, 12]), Some([4, 12]));
         assert_eq!(Muon::matrix("conv.weight", &[8, 4, 3, 3]), Some([8, 36]));
         assert_eq!(Muon::matrix("blocks.0.attn.qkv.bias", &[12]), None);
-        assert_eq!(Muon::matrix("y_embedder.embedding_table.weight", &[10, 12]), None);
+        assert_eq!(Muon::matrix("input_blocks.1.0.embedding.weight", &[64, 32]), None);
+        assert_eq!(Muon::matrix("blocks.3.modulation.weight", &[64, 32]), None);
+        assert_eq!(Muon::matrix("conditioning.class.weight", &[10, 12]), None);
+        assert_eq!(Muon::matrix("conditioning.caption.words", &[10, 12]), None);
     }
 }
