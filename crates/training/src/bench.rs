@@ -33,6 +33,10 @@ pub struct Report {
     pub parameters: usize,
     /// CPU threads.
     pub threads: usize,
+    /// Channels, height and width of an image.
+    pub image: [usize; 3],
+    /// Classes of the data; 0 where it has none.
+    pub classes: usize,
     /// Images of one update.
     pub batch: usize,
     /// The first update, which also allocates and tunes.
@@ -117,6 +121,7 @@ pub fn measure(config: &Config, steps: usize) -> Result<Report, TrainingError> {
     loading.remove(0);
 
     let parameters = method.parts().iter().flat_map(|part| part.tensors().into_values()).map(|t| t.dims()[0]).sum();
+    let shape = conditioner.shape();
     let inference = method.inference(None);
     let mut evaluations = 0;
     let sample = match inference.denoiser() {
@@ -134,6 +139,8 @@ pub fn measure(config: &Config, steps: usize) -> Result<Report, TrainingError> {
         name: config.name.clone(),
         parameters,
         threads: config.device.threads,
+        image: [shape.channels, shape.height, shape.width],
+        classes: shape.classes,
         batch,
         first_step_ms,
         loader: timing(loading, batch),
