@@ -9,7 +9,7 @@ use crate::logging::{jsonl, save};
 use crate::run_directory::{RunDirectory, write_atomically};
 
 /// Columns of the table that every run has; its evaluation metrics follow.
-const COLUMNS: [&str; 3] = ["loss", "validation/loss", "validation/accuracy"];
+const COLUMNS: [&str; 4] = ["time/minutes", "loss", "validation/loss", "validation/accuracy"];
 
 /// Writes `summary.md` (one row an evaluation) and `curves.png` into the run directory, and returns the paths a person
 /// would open first: the newest sample grid, the curves, the table.

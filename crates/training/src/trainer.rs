@@ -255,7 +255,13 @@ impl<'a> Trainer<'a> {
         if let Some(bytes) = crate::memory::resident() {
             means.push(("memory/resident_gib".into(), bytes as f64 / f64::from(1 << 30)));
         }
+        means.push(self.minutes());
         self.journal.scalars(self.progress.images, self.progress.step, &means)
+    }
+
+    /// Time since this process took up the run.
+    fn minutes(&self) -> (String, f64) {
+        ("time/minutes".into(), self.started.elapsed().as_secs_f64() / 60.0)
     }
 
     fn sample(&mut self) -> Result<(), TrainingError> {
@@ -304,6 +310,7 @@ impl<'a> Trainer<'a> {
                 self.journal.histograms(self.progress.images, part.name(), &part.parameters()?)?;
             }
         }
+        scalars.push(self.minutes());
         self.journal.scalars(self.progress.images, self.progress.step, &scalars)
     }
 
