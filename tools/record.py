@@ -30,6 +30,15 @@ def newest(records):
     return [record for record in records if record["protocol"]["images"] == last]
 
 
+def total_minutes(minutes):
+    """The clock starts anew where a run was continued."""
+    total = last = 0.0
+    for now in minutes:
+        total += now - last if now >= last else now
+        last = now
+    return total
+
+
 def evaluation(record):
     value = f"{record['value']:.4g}"
     if "interval" in record:
@@ -42,7 +51,7 @@ def main():
     run, title, introduction = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     provenance = json.loads((run / "provenance.json").read_text())
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    minutes = max(record.get("time/minutes", 0.0) for record in metrics)
+    minutes = total_minutes(record["time/minutes"] for record in metrics if "time/minutes" in record)
     speeds = sorted(r["time/images_per_second"] for r in metrics if "time/images_per_second" in r)
 
     folder = RESULTS / run.name

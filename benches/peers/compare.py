@@ -31,7 +31,9 @@ def run(command):
 def sinter(arguments, config):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = [arguments.sinter, "bench", config, "--steps", arguments.steps, "--threads", arguments.threads]
-        run([*map(str, command), "--json", out.name])
+        # The peer's optimizer, whatever the configuration's is.
+        command += ["--set", 'optimizer.algorithm={type="adamw"}', "--json", out.name]
+        run([*map(str, command)])
         return json.loads(pathlib.Path(out.name).read_text())
 
 

@@ -18,6 +18,10 @@ fn workspace() -> &'static Path {
 fn train(run: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sinter"));
     command.current_dir(workspace()).args(["train", "configs/smoke.toml", "--threads", "2", "--run"]).arg(run);
+    // Enough images for the threads to share them, in training and in sampling.
+    for value in ["train.batch=24", "train.micro_batch=16", "eval.n=16", "eval.batch=16"] {
+        command.args(["--set", value]);
+    }
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

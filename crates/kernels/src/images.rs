@@ -17,7 +17,7 @@ const MOST_RANGES: usize = 8;
 /// Maps ranges that make up `0..n`, in order, side by side on the CPU. A GPU, which shares every operation among its own
 /// threads, gets one range.
 ///
-/// The ranges depend on `n` alone: results are the same with any number of threads.
+/// The ranges depend on `n` alone, not on the number of threads.
 pub fn map_images<T: Send>(device: &Device, n: usize, map: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
     #[cfg(feature = "flex")]
     if device.clone().inner() == Device::flex() {

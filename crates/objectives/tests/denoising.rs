@@ -23,12 +23,15 @@ struct Preset {
     optimizer: OptimizerConfig,
 }
 
+/// Enough images for the threads to share them.
+const IMAGES: usize = 24;
+
 fn batch() -> Batch {
-    let pixels = (0..8 * 3 * 64).map(|i| ((i * 31) % 97) as f32 / 48.0 - 1.0).collect();
+    let pixels = (0..IMAGES * 3 * 64).map(|i| ((i * 31) % 97) as f32 / 48.0 - 1.0).collect();
     Batch {
-        shape: [8, 3, 8, 8],
+        shape: [IMAGES, 3, 8, 8],
         pixels,
-        classes: Some((0..8).map(|i| i % 5).collect()),
+        classes: Some((0..IMAGES as u32).map(|i| i % 5).collect()),
         captions: None,
         first_image: 40,
     }
@@ -49,9 +52,9 @@ fn gradient(micro_batch: usize) -> Vec<f64> {
     let mut method = method();
     // Away from the zero-initialised outputs, at which most gradients vanish: a few steps with the whole batch.
     for step in 0..3 {
-        method.step(&batch(), Clock { images: step * 8, step, micro_batch: 8 }).unwrap();
+        method.step(&batch(), Clock { images: step * IMAGES as u64, step, micro_batch: IMAGES }).unwrap();
     }
-    method.step(&batch(), Clock { images: 24, step: 3, micro_batch }).unwrap();
+    method.step(&batch(), Clock { images: 3 * IMAGES as u64, step: 3, micro_batch }).unwrap();
     let state = method.parts()[0].state();
     let gradients = state.iter().filter(|(name, _)| name.starts_with("first_moment/"));
     gradients.flat_map(|(_, array)| array.values.iter().map(|&v| f64::from(v))).collect()
@@ -59,10 +62,10 @@ fn gradient(micro_batch: usize) -> Vec<f64> {
 
 #[test]
 fn accumulation_gives_the_gradient_of_the_large_batch() {
-    let whole = gradient(8);
+    let whole = gradient(IMAGES);
     let norm = whole.iter().map(|g| g * g).sum::<f64>().sqrt();
     assert!(norm > 1e-3);
-    for micro_batch in [1, 2, 4] {
+    for micro_batch in [1, 2, 4, 8, 16] {
         let split = gradient(micro_batch);
         let difference = whole.iter().zip(&split).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
         assert!(difference < 1e-6 * norm, "portions of {micro_batch}: {:e} of the norm", difference / norm);
@@ -71,7 +74,7 @@ fn accumulation_gives_the_gradient_of_the_large_batch() {
 
 #[test]
 fn a_step_is_a_function_of_seed_and_clock() {
-    assert_eq!(gradient(4), gradient(4));
+    assert_eq!(gradient(IMAGES), gradient(IMAGES));
 }
 
 /// The four presets are the same method: their losses at the exact prediction are zero, whatever the parameterization.

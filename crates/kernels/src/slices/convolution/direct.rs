@@ -36,7 +36,6 @@ pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
         height: shape.out_height(),
         width: shape.out_width(),
         offsets: shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect(),
-        tile: tile(isa),
         weight: blocks(tile(isa), shape.outputs, shape.inputs, taps, |o, c, tap| {
             weight[(o * shape.inputs + c) * taps + tap]
         }),
@@ -99,7 +98,6 @@ pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
                 height: (shape.height - ry).div_ceil(stride),
                 width: (shape.width - rx).div_ceil(stride),
                 offsets: taps.iter().map(|((_, y), (_, x))| planes.offset(*y, *x)).collect(),
-                tile: tile(isa),
                 weight: blocks(tile(isa), shape.inputs, shape.outputs, taps.len(), |c, o, tap| {
                     weight[at(o, c, taps[tap])]
                 }),
@@ -140,8 +138,6 @@ struct Pass {
     width: usize,
     /// Where each tap reads.
     offsets: Vec<usize>,
-    /// See [`tile`].
-    tile: usize,
     /// See [`blocks`].
     weight: Vec<f32>,
 }
@@ -182,10 +178,11 @@ impl Pass {
     fn run(&self, isa: Isa, scratch: &mut Scratch, write: impl Fn(usize, usize, &[f32])) {
         let Scratch { image, block } = scratch;
         let results = self.planes.results(self.height, self.width);
-        block.resize(self.tile * results, 0.0);
-        let size = self.inputs * self.offsets.len() * self.tile;
-        for first in (0..self.outputs).step_by(self.tile) {
-            let weight = &self.weight[first / self.tile * size..][..size];
+        let tile = tile(isa);
+        block.resize(tile * results, 0.0);
+        let size = self.inputs * self.offsets.len() * tile;
+        for first in (0..self.outputs).step_by(tile) {
+            let weight = &self.weight[first / tile * size..][..size];
             results_of_block(isa, &self.offsets, image, self.planes.len(), weight, block);
             for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
                 for (y, row) in results.chunks(self.planes.pitch).take(self.height).enumerate() {
