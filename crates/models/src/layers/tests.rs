@@ -193,3 +193,29 @@ fn a_seed_means_the_same_weights_in_the_same_places() {
         assert!((deviation(values) / expected - 1.0).abs() < 0.04);
     }
 }
+
+/// What every layer rests on, forward and backward: a driver that runs some kernels wrongly shows here first.
+#[test]
+fn products_are_right_in_every_layout() {
+    let device = device();
+    for [b, m, k, n] in [[1, 12, 12, 8], [1, 32, 16, 48], [2, 12, 12, 8], [8, 16, 4, 16], [8, 4, 16, 4]] {
+        let of = |which: u64, rows: usize, columns: usize, transposed: bool| match transposed {
+            true => normal::<3>(which, [b, columns, rows], &device).swap_dims(1, 2),
+            false => normal::<3>(which, [b, rows, columns], &device),
+        };
+        for [left, right] in [[false, false], [false, true], [true, false], [true, true]] {
+            let (x, y) = (of(0, m, k, left), of(1, k, n, right));
+            let (x_values, y_values) = (values(&x), values(&y));
+            let product = |index: usize| {
+                let (matrix, i, j) = (index / (m * n), index / n % m, index % n);
+                let term = |l: usize| {
+                    f64::from(x_values[(matrix * m + i) * k + l]) * f64::from(y_values[(matrix * k + l) * n + j])
+                };
+                (0..k).map(term).sum::<f64>() as f32
+            };
+            let expected: Vec<f32> = (0..b * m * n).map(product).collect();
+            println!("{b} products of {m} x {k} x {n}, transposed: {left}, {right}");
+            assert_close(&values(&x.matmul(y)), &expected, rounding());
+        }
+    }
+}
