@@ -150,7 +150,7 @@ mod tests {
             caption: caption.clone(),
             ..UnetConfig::default()
         };
-        let patches = UnetConfig { patch: 2, attention: vec![4], ..unet.clone() };
+        let patches = UnetConfig { patch: 2, embedding: Some(12), attention: vec![4], ..unet.clone() };
         let plain =
             UnetConfig { residual_resample: false, scale_shift_norm: false, attention: vec![8], ..unet.clone() };
         let dit = DitConfig { width: 16, depth: 2, heads: 2, dropout, caption, ..DitConfig::default() };
@@ -213,13 +213,14 @@ mod tests {
         }
     }
 
+    /// As many images as make several ranges.
     #[test]
     fn shared_images_are_those_of_one_batch() {
         let device = Device::flex();
         for (config, shape) in networks(0.3) {
             let network = randomized(config.build(&shape, &device, 0).unwrap());
-            let (x, time) = inputs(&shape, 9, &device);
-            for asked in [condition(&shape, 9, &device), Condition::none()] {
+            let (x, time) = inputs(&shape, 27, &device);
+            for asked in [condition(&shape, 27, &device), Condition::none()] {
                 let whole = network.forward(x.clone(), time.clone(), &asked, None);
                 assert_close(&values(&network.predict(x.clone(), time.clone(), &asked)), &values(&whole), 1e-6);
             }

@@ -20,10 +20,12 @@ use crate::shape::DataShape;
 #[serde(deny_unknown_fields, default)]
 pub struct UnetConfig {
     /// Side of the squares of pixels that the first and last convolutions take as one; above 1 the pyramid starts at
-    /// a smaller size, which saves most of its cost (Hoogeboom et al. 2023, section 3.3).
+    /// a smaller size, which saves much of its cost (as in Hoogeboom et al. 2023).
     pub patch: usize,
     /// Channels of the first level before its multiplier; also the sines and cosines of the time label, so an even number.
     pub channels: usize,
+    /// Features of the vector of time and class that every block is told; four times `channels` where not given.
+    pub embedding: Option<usize>,
     /// Channels of each level over `channels`. Every level after the first has half the height and width.
     pub multipliers: Vec<usize>,
     /// Residual blocks of each level (one more on the way up).
@@ -69,6 +71,7 @@ impl Default for UnetConfig {
         Self {
             patch: 1,
             channels: 64,
+            embedding: None,
             multipliers: vec![1, 2, 2],
             blocks: 2,
             attention: vec![16, 14, 8, 7],
@@ -96,6 +99,7 @@ impl UnetConfig {
             "channels",
             format!("{channels} is not an even number above 0"),
         );
+        problems.check(self.embedding != Some(0), "embedding", "must be at least 1");
         problems.check(!self.multipliers.is_empty(), "multipliers", "must name at least one level");
         problems.check(self.multipliers.iter().all(|m| *m > 0), "multipliers", "must all be at least 1");
         problems.check(self.blocks > 0, "blocks", "must be at least 1");
@@ -142,6 +146,11 @@ impl UnetConfig {
             height /= 2;
             level
         })
+    }
+
+    /// Features of the vector of time and class.
+    fn embedding(&self) -> usize {
+        self.embedding.unwrap_or(4 * self.channels)
     }
 
     /// Attention heads of a layer of `channels`.

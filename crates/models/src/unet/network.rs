@@ -66,7 +66,7 @@ impl Unet {
     pub fn new(config: &UnetConfig, shape: &DataShape, init: &mut Initialization) -> Self {
         let conditioning = ConditioningConfig {
             time_features: config.channels,
-            width: 4 * config.channels,
+            width: config.embedding(),
             null_class: config.null_class,
             caption: Some(&config.caption),
             start: Start::FanIn,

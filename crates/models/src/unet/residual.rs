@@ -49,7 +49,7 @@ impl ResidualBlock {
         Self {
             input_norm: GroupNorm::new(inputs, config.groups, init),
             input_convolution: Conv2d::new(inputs, outputs, 3, Start::FanIn, init),
-            embedding: Linear::new(4 * config.channels, embedding, Start::FanIn, init),
+            embedding: Linear::new(config.embedding(), embedding, Start::FanIn, init),
             output_norm: GroupNorm::new(outputs, config.groups, init),
             output_convolution: Conv2d::new(outputs, outputs, 3, Start::Zero, init),
             skip: (inputs != outputs).then(|| Conv2d::new(inputs, outputs, 1, Start::FanIn, init)),
