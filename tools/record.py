@@ -75,7 +75,7 @@ def main():
         "```",
         "",
         f"Sinter {provenance['version']}, Burn {provenance['burn']}, {provenance['platform']}, {processor()},"
-        f" {provenance['threads']} threads of {os.cpu_count()} cores. {minutes:.1f} minutes,"
+        f" {provenance['threads']} of {os.cpu_count()} cores. {minutes:.1f} minutes,"
         f" {speeds[len(speeds) // 2]:.0f} images/s in training (median).",
         f"Data: {data['name']}, {data['split']}, {data['count']:,} images, sha256 `{data['sha256'][:16]}…`;"
         f" configuration `{provenance['config_hash'][:16]}…`.",
