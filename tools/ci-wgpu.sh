@@ -3,8 +3,8 @@
 #
 #     tools/ci-wgpu.sh [wgpu|vulkan] [arguments of the test program]
 #
-# Runs by hand, on Debian or Ubuntu: 5 to 7 minutes after the build. Things are set with care, because SwiftShader is no GPU:
-# - Burn's `autotune` is among the features, at its lowest level: the one product that Burn takes without it gives zeros;
+# Runs by hand, on Debian or Ubuntu: 5 to 7 minutes after the build. Set with care, because SwiftShader is no GPU:
+# - Burn's `autotune` is among the features, at its lowest level: the one product that Burn takes without it is zeros;
 # - `fusion` is not: a matrix product fused with what follows comes back as zeros;
 # - `wgpu` sends WGSL. On `vulkan`, which sends SPIR-V, SwiftShader cannot read all of Burn's products ("UNREACHABLE:
 #   TypePointer"); those do nothing, so now and then one is the fastest, and its zeros are taken.

@@ -33,7 +33,7 @@ def sinter(arguments, config):
         command = [arguments.sinter, "bench", config, "--steps", arguments.steps, "--threads", arguments.threads]
         # The peer's optimizer, whatever the configuration's is.
         command += ["--set", 'optimizer.algorithm={type="adamw"}', "--json", out.name]
-        run([*map(str, command)])
+        run(list(map(str, command)))
         return json.loads(pathlib.Path(out.name).read_text())
 
 
