@@ -11,6 +11,7 @@ use crate::augmentation::Augmentation;
 use crate::card::card;
 use crate::download::Progress;
 use crate::loader::LoaderConfig;
+use crate::noise::{Noise, NoiseConfig};
 use crate::shapes::{Shapes, ShapesConfig};
 use crate::sources::folder::FolderConfig;
 use crate::sources::{Subset, Transformed, open_card};
@@ -66,6 +67,8 @@ pub enum SourceConfig {
     Shapes(ShapesConfig),
     /// Points of the plane, drawn from the seed.
     Toy2d(Toy2dConfig),
+    /// Images without structure, drawn from the seed.
+    Noise(NoiseConfig),
     /// A data set that has a card.
     Card(CardConfig),
     /// A folder of PNG and JPEG images.
@@ -127,6 +130,7 @@ impl DataConfig {
         let mut source: Arc<dyn Source> = match &self.source {
             SourceConfig::Shapes(config) => Arc::new(Shapes::new(config.clone(), split, seed)?),
             SourceConfig::Toy2d(config) => Arc::new(Toy2d::new(config.clone(), split, seed)?),
+            SourceConfig::Noise(config) => Arc::new(Noise::new(config.clone(), split, seed)?),
             SourceConfig::Card(config) => open_card(&card(&config.name)?, split, store, progress)?,
             SourceConfig::Folder(config) => {
                 let name = config.path.file_name().map_or("folder".into(), |name| name.to_string_lossy());
@@ -166,6 +170,7 @@ impl SourceConfig {
         match self {
             Self::Shapes(config) => config.validate(),
             Self::Toy2d(config) => config.validate(),
+            Self::Noise(config) => config.validate(),
             Self::Folder(config) => config.validate(),
             Self::Card(config) => {
                 let mut problems = Problems::new();

@@ -17,6 +17,7 @@ pub mod download;
 pub mod error;
 pub mod loader;
 pub mod manifest;
+pub mod noise;
 pub mod shapes;
 pub mod sources;
 pub mod store;
