@@ -1,7 +1,7 @@
 """The networks of a Sinter configuration in PyTorch, layer for layer.
 
 Written for speed comparisons: plain modules in the usual style, `channels_first`, `scaled_dot_product_attention`. The
-number of parameters must equal Sinter's, which `compare.py` checks.
+number of parameters must equal Sinter's, which `performance.py` checks.
 """
 
 import math
@@ -210,9 +210,41 @@ class Dit(nn.Module):
         return tokens.reshape(b, self.outputs, self.rows * p, self.rows * p)
 
 
+class MlpBlock(nn.Module):
+    def __init__(self, width, hidden, dropout):
+        super().__init__()
+        self.modulation = nn.Linear(width, 3 * width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, width), nn.Dropout(dropout))
+
+    def forward(self, x, embedding):
+        shift, scale, gate = self.modulation(embedding).chunk(3, 1)
+        return x + gate[:, None] * self.mlp(modulated_norm(x, shift, scale))
+
+
+class Mlp(nn.Module):
+    """Looks at an image as one token."""
+
+    def __init__(self, config, channels, size, classes):
+        super().__init__()
+        width, values = config["width"], channels * size * size
+        self.input = nn.Linear(values, width)
+        self.conditioning = Conditioning(128, width, classes, config["null_class"])
+        hidden, dropout = int(width * config["mlp_ratio"]), config.get("dropout", 0.0)
+        self.blocks = nn.ModuleList(MlpBlock(width, hidden, dropout) for _ in range(config["depth"]))
+        self.modulation = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, values)
+
+    def forward(self, x, label, classes):
+        embedding = self.conditioning(label, classes)
+        h = self.input(x.flatten(1)[:, None])
+        for block in self.blocks:
+            h = block(h, embedding)
+        return self.output(modulated_norm(h, *self.modulation(embedding).chunk(2, 1))).reshape(x.shape)
+
+
 def build(config, channels, size, classes):
     """The network of a resolved `[model]` section for square images of `size` pixels."""
-    kinds = {"unet": Unet, "dit": Dit}
+    kinds = {"unet": Unet, "dit": Dit, "mlp": Mlp}
     if config["type"] not in kinds:
         raise SystemExit(f"no PyTorch form of `{config['type']}`; there are {', '.join(kinds)}")
     return kinds[config["type"]](config, channels, size, classes)
