@@ -44,20 +44,13 @@ pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
     unsafe {
         written(shape.batch * shape.out_image(), |out| {
             let out = SharedOut::new(out);
-            let images = x.par_chunks(shape.image()).enumerate();
-            images.for_each_init(
-                || Scratch::new(&planes, shape.inputs),
-                |scratch, (b, x)| {
-                    planes.copy(x, &mut scratch.image);
-                    pass.run(isa, scratch, |o, y, row| {
-                        let bias = bias.map_or(0.0, |bias| bias[o]);
-                        let start = out.at(((b * shape.outputs + o) * pass.height + y) * pass.width);
-                        for (x, value) in row.iter().enumerate() {
-                            start.add(x).write(value + bias);
-                        }
-                    });
-                },
-            );
+            pass.run(isa, x, |b, o, y, row| {
+                let bias = bias.map_or(0.0, |bias| bias[o]);
+                let start = out.at(((b * shape.outputs + o) * pass.height + y) * pass.width);
+                for (x, value) in row.iter().enumerate() {
+                    start.add(x).write(value + bias);
+                }
+            });
         })
     }
 }
@@ -109,22 +102,15 @@ pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
     unsafe {
         written(shape.batch * shape.image(), |out| {
             let out = SharedOut::new(out);
-            let images = g.par_chunks(shape.out_image()).enumerate();
-            images.for_each_init(
-                || Scratch::new(&planes, shape.outputs),
-                |scratch, (b, g)| {
-                    planes.copy(g, &mut scratch.image);
-                    for (ry, rx, pass) in &passes {
-                        pass.run(isa, scratch, |c, y, row| {
-                            let plane = (b * shape.inputs + c) * shape.height;
-                            let start = out.at((plane + y * stride + ry) * shape.width + rx);
-                            for (x, value) in row.iter().enumerate() {
-                                start.add(x * stride).write(*value);
-                            }
-                        });
+            for (ry, rx, pass) in &passes {
+                pass.run(isa, g, |b, c, y, row| {
+                    let plane = (b * shape.inputs + c) * shape.height;
+                    let start = out.at((plane + y * stride + ry) * shape.width + rx);
+                    for (x, value) in row.iter().enumerate() {
+                        start.add(x * stride).write(*value);
                     }
-                },
-            );
+                });
+            }
         })
     }
 }
@@ -142,58 +128,71 @@ struct Pass {
     weight: Vec<f32>,
 }
 
-/// Working memory of one thread: a laid out image, and results of one block of output channels.
-struct Scratch {
-    image: Vec<f32>,
-    block: Vec<f32>,
-}
-
-impl Scratch {
-    fn new(planes: &Planes, channels: usize) -> Self {
-        Self { image: vec![0.0; channels * planes.len()], block: Vec::new() }
-    }
-}
-
 /// The weights as `[block, input, tap, output of the block]`; the last block is filled up with zeros.
 fn blocks(
     tile: usize,
     outputs: usize,
     inputs: usize,
     taps: usize,
-    weight: impl Fn(usize, usize, usize) -> f32,
+    weight: impl Fn(usize, usize, usize) -> f32 + Sync,
 ) -> Vec<f32> {
-    let mut blocks = Vec::with_capacity(outputs.next_multiple_of(tile) * inputs * taps);
-    for first in (0..outputs).step_by(tile) {
-        for c in 0..inputs {
-            for tap in 0..taps {
-                blocks.extend((first..first + tile).map(|o| if o < outputs { weight(o, c, tap) } else { 0.0 }));
-            }
-        }
+    let mut blocks = vec![0.0; outputs.next_multiple_of(tile) * inputs * taps];
+    if taps == 0 {
+        return blocks;
     }
-    blocks
-}
-
-impl Pass {
-    /// Convolves the image in `scratch` and calls `write(output, y, row)` with each row of the result.
-    fn run(&self, isa: Isa, scratch: &mut Scratch, write: impl Fn(usize, usize, &[f32])) {
-        let Scratch { image, block } = scratch;
-        let results = self.planes.results(self.height, self.width);
-        let tile = tile(isa);
-        block.resize(tile * results, 0.0);
-        let size = self.inputs * self.offsets.len() * tile;
-        for first in (0..self.outputs).step_by(tile) {
-            let weight = &self.weight[first / tile * size..][..size];
-            results_of_block(isa, &self.offsets, image, self.planes.len(), weight, block);
-            for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
-                for (y, row) in results.chunks(self.planes.pitch).take(self.height).enumerate() {
-                    write(first + o, y, &row[..self.width]);
+    blocks.par_chunks_mut(inputs * taps * tile).enumerate().for_each(|(i, block)| {
+        for (lane, output) in (i * tile..outputs.min((i + 1) * tile)).enumerate() {
+            for (c, block) in block.chunks_exact_mut(taps * tile).enumerate() {
+                for (tap, block) in block.chunks_exact_mut(tile).enumerate() {
+                    block[lane] = weight(output, c, tap);
                 }
             }
         }
+    });
+    blocks
+}
+
+/// Pieces of work that keep all threads busy: where there are fewer strips, each is convolved in several pieces.
+const PIECES: usize = 8;
+
+impl Pass {
+    /// Convolves the images of `batch` and calls `write(image, output, y, row)` with each row of the results.
+    fn run(&self, isa: Isa, batch: &[f32], write: impl Fn(usize, usize, usize, &[f32]) + Sync) {
+        let Planes { images, pitch, .. } = self.planes;
+        let (results, step, tile) = (self.planes.results(self.height, self.width), self.planes.step(), tile(isa));
+        let size = self.inputs * self.offsets.len() * tile;
+        let strip_size = images * self.inputs * self.planes.pixels();
+        let strips = batch.len().div_ceil(strip_size.max(1));
+        // Blocks of output channels of a piece; pieces of one strip follow each other.
+        let blocks = self.outputs.div_ceil(tile);
+        let blocks = blocks.div_ceil(PIECES.div_ceil(strips.max(1)).min(blocks));
+        let pieces = self.outputs.div_ceil(tile * blocks);
+        (0..strips * pieces).into_par_iter().for_each_init(
+            || (vec![0.0; self.inputs * self.planes.len()], vec![0.0; tile * results]),
+            |(planes, block), piece| {
+                let (strip, piece) = (piece / pieces, piece % pieces);
+                let batch = &batch[strip * strip_size..];
+                let batch = &batch[..strip_size.min(batch.len())];
+                self.planes.copy_strip(batch, self.inputs, planes);
+                let outputs = piece * tile * blocks..self.outputs.min((piece + 1) * tile * blocks);
+                for first in outputs.step_by(tile) {
+                    let weight = &self.weight[first / tile * size..][..size];
+                    results_of_block(isa, &self.offsets, planes, self.planes.len(), weight, block);
+                    for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
+                        for image in 0..batch.len() * images / strip_size {
+                            let rows = results[image * step..].chunks(pitch).take(self.height);
+                            rows.enumerate().for_each(|(y, row)| {
+                                write(strip * images + image, first + o, y, &row[..self.width]);
+                            });
+                        }
+                    }
+                }
+            },
+        );
     }
 }
 
-/// All results of one image for one block of output channels: `block` is `[tile, results]`.
+/// All results of one strip for one block of output channels: `block` is `[tile, results]`.
 fn results_of_block(isa: Isa, offsets: &[usize], image: &[f32], plane: usize, weight: &[f32], block: &mut [f32]) {
     let outputs = tile(isa);
     let results = block.len() / outputs;

@@ -1,23 +1,31 @@
 //! Images laid out so that every tap of a convolution reads runs of memory.
 //!
-//! Around an image stands a margin of zeros. With stride `s`, rows and columns are dealt out to `s x s` planes by their remainder, so
-//! that neighbours in the result read neighbours in memory. In a plane of pitch `w`, count results as `j = y w + x`:
-//! then a tap of all of them is the run that starts at the tap's offset. The few `j` with `x` beyond the result's width
-//! are computed and dropped.
+//! Several images stand side by side in a strip, with zeros around and between them. With stride `s`, rows and columns are
+//! dealt out to `s x s` planes by their remainder, so that neighbours in the result read neighbours in memory. In a plane of
+//! pitch `w`, count results as `j = y w + x`: then a tap of all of them is the run that starts at the tap's offset. The few
+//! `j` that lie between images are computed and dropped. What a row reads beyond its end are the zeros before the next one.
+
+use std::ops::Range;
 
 use super::Shape;
 
 /// The widest vector, in floats: lengths are rounded up to it.
 pub(super) const WIDEST: usize = 16;
+/// Results of a strip that make up for those that are dropped.
+const RESULTS: usize = 128;
 
-/// How the channels of an image are laid out.
+/// How the channels of a strip of images are laid out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Planes {
+    /// Images of a strip.
+    pub(super) images: usize,
     height: usize,
     width: usize,
     top: usize,
     left: usize,
     stride: usize,
+    /// Columns from one image to the next, a multiple of the stride.
+    spacing: usize,
     /// Rows of each of the `stride x stride` planes.
     rows: usize,
     /// Elements from one row to the next.
@@ -27,65 +35,84 @@ pub(super) struct Planes {
 impl Planes {
     /// The input of a convolution, as its forward pass and its weight's gradient read it.
     pub(super) fn of_input(shape: &Shape) -> Self {
-        let Shape { height, width, padding, stride, .. } = *shape;
-        Self {
-            height,
-            width,
-            top: padding,
-            left: padding,
-            stride,
-            rows: (height + 2 * padding).div_ceil(stride),
-            pitch: (width + 2 * padding).div_ceil(stride),
-        }
+        let before = -(shape.padding as isize);
+        let read = |results: usize, kernel: usize| before..before + ((results - 1) * shape.stride + kernel) as isize;
+        let (rows, columns) =
+            (read(shape.out_height(), shape.kernel_height), read(shape.out_width(), shape.kernel_width));
+        Self::new(shape.batch, [shape.height, shape.width], shape.stride, rows, columns)
     }
 
-    /// The gradient of the result, as the input's gradient reads it; `y` and `x` are the ranges of rows and columns read, counted
-    /// from the gradient's first.
-    pub(super) fn of_gradient(shape: &Shape, y: std::ops::Range<isize>, x: std::ops::Range<isize>) -> Self {
-        let (height, width) = (shape.out_height(), shape.out_width());
-        let (top, left) = (margin(y.start), margin(x.start));
-        let extent = |size: usize, end: isize| size.max(end.max(0).unsigned_abs());
-        Self {
-            height,
-            width,
-            top,
-            left,
-            stride: 1,
-            rows: top + extent(height, y.end),
-            pitch: left + extent(width, x.end),
-        }
+    /// The gradient of the result, as the input's gradient reads it; `rows` and `columns` are the ranges that are read,
+    /// counted from the gradient's first.
+    pub(super) fn of_gradient(shape: &Shape, rows: Range<isize>, columns: Range<isize>) -> Self {
+        Self::new(shape.batch, [shape.out_height(), shape.out_width()], 1, rows, columns)
     }
 
-    /// Where result 0 of a tap starts that reads row `y` and column `x`, counted from the image's first: not before the margin.
+    fn new(
+        batch: usize,
+        [height, width]: [usize; 2],
+        stride: usize,
+        rows: Range<isize>,
+        columns: Range<isize>,
+    ) -> Self {
+        let images = (RESULTS / (height * width)).clamp(1, batch.max(1));
+        let (top, left) = (margin(rows.start), margin(columns.start));
+        let reach = |size: usize, end: isize| size.max(end.max(0).unsigned_abs());
+        // Nothing that is read beyond an image may belong to one of its neighbours.
+        let spacing = reach(width + left, columns.end).next_multiple_of(stride);
+        let rows = (top + reach(height, rows.end)).div_ceil(stride);
+        Self { images, height, width, top, left, stride, spacing, rows, pitch: images * spacing / stride }
+    }
+
+    /// Where result 0 of a tap starts that reads row `y` and column `x`, counted from the first image's first: not before the
+    /// margin.
     pub(super) fn offset(&self, y: isize, x: isize) -> usize {
         let (y, x) = ((y + self.top as isize).unsigned_abs(), (x + self.left as isize).unsigned_abs());
         let plane = y % self.stride * self.stride + x % self.stride;
         (plane * self.rows + y / self.stride) * self.pitch + x / self.stride
     }
 
-    /// Elements of one channel, those included that vectors read beyond its end.
+    /// Pixels of one channel of an image.
+    pub(super) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Results from one image to the next.
+    pub(super) fn step(&self) -> usize {
+        self.spacing / self.stride
+    }
+
+    /// Elements of one channel, those included that the last row and vectors read beyond its end.
     pub(super) fn len(&self) -> usize {
-        self.stride * self.stride * self.rows * self.pitch + WIDEST
+        (self.stride * self.stride * self.rows * self.pitch + self.left + WIDEST).next_multiple_of(WIDEST)
     }
 
     /// Results that are computed for `height` rows of `width`, the dropped ones included, in whole vectors.
     pub(super) fn results(&self, height: usize, width: usize) -> usize {
-        ((height - 1) * self.pitch + width).next_multiple_of(WIDEST)
+        ((height - 1) * self.pitch + (self.images - 1) * self.step() + width).next_multiple_of(WIDEST)
     }
 
-    /// Copies all channels of an image into their planes; the margins are zero and stay so.
-    pub(super) fn copy(&self, image: &[f32], planes: &mut [f32]) {
-        for (channel, planes) in image.chunks_exact(self.height * self.width).zip(planes.chunks_exact_mut(self.len())) {
-            for (y, row) in channel.chunks_exact(self.width).enumerate() {
-                // Columns of one remainder follow each other in memory.
-                for first in 0..self.stride.min(self.width) {
-                    let into = &mut planes[self.offset(y as isize, first as isize)..];
-                    if self.stride == 1 {
-                        into[..self.width].copy_from_slice(row);
-                    } else {
-                        for (into, value) in into.iter_mut().zip(row[first..].iter().step_by(self.stride)) {
-                            *into = *value;
-                        }
+    /// Lays out the images of one strip, at most as many as it has, as `[channel, plane]`; margins are zero and stay so.
+    pub(super) fn copy_strip(&self, images: &[f32], channels: usize, planes: &mut [f32]) {
+        let pixels = self.pixels();
+        for (i, image) in images.chunks_exact(channels * pixels).enumerate() {
+            for (channel, planes) in image.chunks_exact(pixels).zip(planes.chunks_exact_mut(self.len())) {
+                self.copy(i, channel, planes);
+            }
+        }
+    }
+
+    /// Copies one channel of image `i` of a strip.
+    fn copy(&self, i: usize, channel: &[f32], planes: &mut [f32]) {
+        for (y, row) in channel.chunks_exact(self.width).enumerate() {
+            // Columns of one remainder follow each other in memory.
+            for first in 0..self.stride.min(self.width) {
+                let into = &mut planes[self.offset(y as isize, (i * self.spacing + first) as isize)..];
+                if self.stride == 1 {
+                    into[..self.width].copy_from_slice(row);
+                } else {
+                    for (into, value) in into.iter_mut().zip(row[first..].iter().step_by(self.stride)) {
+                        *into = *value;
                     }
                 }
             }

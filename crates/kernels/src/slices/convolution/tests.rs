@@ -58,6 +58,8 @@ fn shapes() -> Vec<Shape> {
         shape(3, 5, 4, 6, 7, (1, 1), 1, 0),    // pointwise
         shape(2, 5, 4, 6, 7, (1, 1), 2, 0),    // strided pointwise
         shape(1, 1, 1, 1, 1, (3, 3), 1, 1),    // one pixel
+        shape(9, 40, 4, 4, 70, (3, 3), 1, 1),  // strips of several images, more than one piece of outputs
+        shape(11, 3, 5, 3, 6, (3, 3), 2, 1),   // strips with a stride, the last one shorter
     ]
 }
 
@@ -94,12 +96,18 @@ fn agrees_with_the_definition_on_every_path() {
 #[test]
 fn results_do_not_depend_on_threads() {
     let isa = Isa::detect();
-    for s in [shape(40, 5, 9, 9, 6, (3, 3), 1, 1), shape(40, 5, 9, 9, 6, (3, 3), 2, 1)] {
+    for s in
+        [shape(40, 5, 9, 9, 6, (3, 3), 1, 1), shape(40, 5, 9, 9, 6, (3, 3), 2, 1), shape(9, 40, 4, 4, 70, (3, 3), 1, 1)]
+    {
         let x = values(1, s.batch * s.image());
         let g = values(2, s.batch * s.out_image());
+        let weight = values(3, s.outputs * s.patch());
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| (backward_weight(isa, &s, &x, &g), backward_bias(isa, &s, &g)))
+            pool.install(|| {
+                let y = forward(isa, &s, &x, &weight, None);
+                (y, backward_weight(isa, &s, &x, &g), backward_bias(isa, &s, &g))
+            })
         };
         assert_eq!(run(1), run(3));
     }

@@ -2,6 +2,8 @@
 //!
 //! The gradient is laid out with the pitch of the image's planes, zeros where [`direct`](super::direct) drops a result.
 
+use rayon::prelude::*;
+
 use super::super::Isa;
 use super::super::arithmetic::add_to;
 use super::super::isa::Level;
@@ -28,7 +30,7 @@ pub(super) fn backward_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32]) -> 
         let (start, end) = ((part * images).min(shape.batch), ((part + 1) * images).min(shape.batch));
         let x = &x[start * shape.image()..end * shape.image()];
         let g = &g[start * shape.out_image()..end * shape.out_image()];
-        part_of_weight(isa, shape, x, g, dw);
+        part_of_weight(isa, &Shape { batch: end - start, ..*shape }, x, g, dw);
     })
 }
 
@@ -43,54 +45,59 @@ fn tile(isa: Isa) -> (usize, usize) {
     }
 }
 
-/// Adds the gradient over the images of `x` and `g` to `dw`.
+/// Adds the gradient over the images of `x` and `g` to `dw`, which is `[outputs, inputs, taps]`.
 fn part_of_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32], dw: &mut [f32]) {
     let (outputs, inputs) = tile(isa);
     let planes = Planes::of_input(shape);
     let results = planes.results(shape.out_height(), shape.out_width());
     let offsets: Vec<usize> = shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect();
-    let at_once = (RESULTS / results).clamp(1, (x.len() / shape.image()).max(1));
-    // `[image, input, plane]` and `[image, output, results]`; channels that fill up a tile stay zero.
-    let image_size = shape.inputs.next_multiple_of(inputs) * planes.len();
-    let gradient_size = shape.outputs.next_multiple_of(outputs) * results;
-    let mut images = vec![0.0; at_once * image_size];
-    let mut gradients = vec![0.0; at_once * gradient_size];
-    for (x, g) in x.chunks(at_once * shape.image()).zip(g.chunks(at_once * shape.out_image())) {
-        let count = x.len() / shape.image();
-        for (x, image) in x.chunks_exact(shape.image()).zip(images.chunks_exact_mut(image_size)) {
-            planes.copy(x, image);
+    let at_once = (RESULTS / results).clamp(1, shape.batch.div_ceil(planes.images).max(1));
+    // `[strip, input, plane]` and `[strip, output, results]`; what a last tile reads beyond the channels is not used.
+    let (image_size, gradient_size) = (shape.inputs * planes.len(), shape.outputs * results);
+    let mut images = vec![0.0; at_once * image_size + (inputs - 1) * planes.len()];
+    let mut gradients = vec![0.0; at_once * gradient_size + (outputs - 1) * results];
+    let taken = at_once * planes.images;
+    for (x, g) in x.chunks(taken * shape.image()).zip(g.chunks(taken * shape.out_image())) {
+        for (x, strip) in x.chunks(planes.images * shape.image()).zip(images.chunks_exact_mut(image_size)) {
+            planes.copy_strip(x, shape.inputs, strip);
         }
-        for (g, gradient) in g.chunks_exact(shape.out_image()).zip(gradients.chunks_exact_mut(gradient_size)) {
-            for (g, into) in g.chunks_exact(shape.out_pixels()).zip(gradient.chunks_exact_mut(results)) {
-                for (row, into) in g.chunks_exact(shape.out_width()).zip(into.chunks_mut(planes.pitch)) {
-                    into[..row.len()].copy_from_slice(row);
-                }
-            }
+        if g.len() < taken * shape.out_image() {
+            gradients.fill(0.0);
         }
-        for output in (0..shape.outputs).step_by(outputs) {
-            let gradients = Runs {
-                data: &gradients[output * results..count * gradient_size],
-                image: gradient_size,
-                channel: results,
-            };
+        let strips = g.chunks(planes.images * shape.out_image());
+        let count = strips.len();
+        for (g, strip) in strips.zip(gradients.chunks_exact_mut(gradient_size)) {
+            copy_gradient(shape, &planes, results, g, strip);
+        }
+        let images = Runs { data: &images, image: image_size, channel: planes.len() };
+        let gradients = Runs { data: &gradients, image: gradient_size, channel: results };
+        dw.par_chunks_mut(outputs * shape.patch()).enumerate().for_each(|(tile, dw)| {
+            let gradients = gradients.from(tile * outputs);
             for input in (0..shape.inputs).step_by(inputs) {
-                let images = Runs {
-                    data: &images[input * planes.len()..count * image_size],
-                    image: image_size,
-                    channel: planes.len(),
-                };
+                let images = images.from(input);
                 for (group, offsets) in offsets.chunks(TAPS).enumerate() {
                     // A last group of fewer taps repeats one, whose sums are not used.
                     let taps = std::array::from_fn(|k| offsets[k.min(offsets.len() - 1)]);
                     let sums = products(isa, images, gradients, count, results, taps);
-                    let sums = sums.chunks_exact(TAPS * inputs).zip(output..shape.outputs);
-                    for (sums, o) in sums.take(outputs) {
-                        for (sums, c) in sums.chunks_exact(TAPS).zip(input..shape.inputs) {
-                            let into = &mut dw[(o * shape.inputs + c) * shape.taps() + group * TAPS..];
-                            add_to(&mut into[..offsets.len()], sums);
+                    for (dw, sums) in dw.chunks_exact_mut(shape.patch()).zip(sums.chunks_exact(TAPS * inputs)) {
+                        let dw = dw[input * shape.taps()..].chunks_exact_mut(shape.taps());
+                        for (dw, sums) in dw.zip(sums.chunks_exact(TAPS)) {
+                            add_to(&mut dw[group * TAPS..][..offsets.len()], sums);
                         }
                     }
                 }
+            }
+        });
+    }
+}
+
+/// Lays out the result's gradient for the images of one strip: `[output, results]`, zero where results are dropped.
+fn copy_gradient(shape: &Shape, planes: &Planes, results: usize, g: &[f32], strip: &mut [f32]) {
+    for (i, image) in g.chunks_exact(shape.out_image()).enumerate() {
+        for (g, into) in image.chunks_exact(shape.out_pixels()).zip(strip.chunks_exact_mut(results)) {
+            let rows = g.chunks_exact(shape.out_width());
+            for (row, into) in rows.zip(into[i * planes.step()..].chunks_mut(planes.pitch)) {
+                into[..row.len()].copy_from_slice(row);
             }
         }
     }
@@ -105,6 +112,11 @@ struct Runs<'a> {
 }
 
 impl Runs<'_> {
+    /// Those from one channel on.
+    fn from(self, channel: usize) -> Self {
+        Self { data: &self.data[channel * self.channel..], ..self }
+    }
+
     /// Whether `len` elements can be read from each of the first channels of all images.
     fn hold(&self, images: usize, channels: usize, len: usize) -> bool {
         (images - 1) * self.image + (channels - 1) * self.channel + len <= self.data.len()
