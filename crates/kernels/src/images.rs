@@ -8,11 +8,12 @@ use std::ops::Range;
 
 use burn::tensor::Device;
 
-/// The fewest images worth a range of their own, and the most ranges: each range has its own gradients of all weights.
+/// The fewest images worth a range of their own, and the most ranges: each range has its own gradients of all weights, and
+/// prepares the weights for its products. More threads than ranges share the operations inside of them.
 #[cfg(feature = "flex")]
 const LEAST: usize = 8;
 #[cfg(feature = "flex")]
-const MOST_RANGES: usize = 8;
+const MOST_RANGES: usize = 4;
 
 /// Maps ranges that make up `0..n`, in order, side by side on the CPU. A GPU, which shares every operation among its own
 /// threads, gets one range.
