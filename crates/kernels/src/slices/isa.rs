@@ -68,11 +68,11 @@ fn has_avx512() -> bool {
 /// `vectorized!(fn name(x: &[f32]) = body)` defines `name(isa, x)`: it runs `body::<FUSED>(x)`, an `#[inline(always)]`
 /// function that is compiled once for each instruction set. `FUSED` says whether `mul_add` is one instruction.
 macro_rules! vectorized {
-    ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $body:ident) => {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $body:ident) => {
         $(#[$meta])*
         #[inline]
         #[allow(clippy::too_many_arguments)]
-        fn $name(isa: $crate::slices::Isa, $($argument: $type),*) $(-> $output)? {
+        $visibility fn $name(isa: $crate::slices::Isa, $($argument: $type),*) $(-> $output)? {
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::slices::isa::Level;

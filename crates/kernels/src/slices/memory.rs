@@ -25,6 +25,16 @@ pub(super) unsafe fn assume_written(x: &[MaybeUninit<f32>]) -> &[f32] {
     unsafe { &*(x as *const [MaybeUninit<f32>] as *const [f32]) }
 }
 
+/// Views floats as memory to be written.
+///
+/// # Safety
+///
+/// Nothing but initialised floats may be written.
+pub(super) unsafe fn as_unwritten(x: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: MaybeUninit<f32> has the layout of f32, and the caller keeps all of it initialised.
+    unsafe { &mut *(x as *mut [f32] as *mut [MaybeUninit<f32>]) }
+}
+
 /// A pointer into output memory that the pieces of a parallel loop share, each writing elements of its own.
 #[derive(Clone, Copy)]
 pub(super) struct SharedOut(*mut f32);
@@ -48,5 +58,15 @@ impl SharedOut {
     pub(super) unsafe fn at(self, offset: usize) -> *mut f32 {
         // SAFETY: the caller keeps the offset inside the allocation.
         unsafe { self.0.add(offset) }
+    }
+
+    /// `len` elements from `offset` on.
+    ///
+    /// # Safety
+    ///
+    /// They must lie within the memory, and no two pieces may hold the same element.
+    pub(super) unsafe fn slice<'a>(self, offset: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.at(offset).cast(), len) }
     }
 }

@@ -8,6 +8,7 @@
 mod isa;
 mod arithmetic;
 mod memory;
+mod rows;
 
 pub(crate) mod activation;
 pub(crate) mod attention;

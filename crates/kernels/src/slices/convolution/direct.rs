@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::Isa;
 use super::super::isa::Level;
 use super::super::memory::{SharedOut, written};
+use super::super::rows::copy_rows;
 use super::Shape;
 use super::planes::Planes;
 #[cfg(target_arch = "x86_64")]
@@ -44,12 +45,10 @@ pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
     unsafe {
         written(shape.batch * shape.out_image(), |out| {
             let out = SharedOut::new(out);
-            pass.run(isa, x, |b, o, y, row| {
+            pass.run(isa, x, |b, o, results| {
                 let bias = bias.map_or(0.0, |bias| bias[o]);
-                let start = out.at(((b * shape.outputs + o) * pass.height + y) * pass.width);
-                for (x, value) in row.iter().enumerate() {
-                    start.add(x).write(value + bias);
-                }
+                let out = out.slice((b * shape.outputs + o) * shape.out_pixels(), shape.out_pixels());
+                copy_rows(isa, results, planes.pitch, [pass.height, pass.width], bias, out, pass.width);
             });
         })
     }
@@ -103,11 +102,18 @@ pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
         written(shape.batch * shape.image(), |out| {
             let out = SharedOut::new(out);
             for (ry, rx, pass) in &passes {
-                pass.run(isa, g, |b, c, y, row| {
-                    let plane = (b * shape.inputs + c) * shape.height;
-                    let start = out.at((plane + y * stride + ry) * shape.width + rx);
-                    for (x, value) in row.iter().enumerate() {
-                        start.add(x * stride).write(*value);
+                pass.run(isa, g, |b, c, results| {
+                    let plane = (b * shape.inputs + c) * shape.height * shape.width;
+                    if stride == 1 {
+                        let out = out.slice(plane, shape.height * shape.width);
+                        copy_rows(isa, results, planes.pitch, [pass.height, pass.width], 0.0, out, shape.width);
+                        return;
+                    }
+                    for (y, row) in results.chunks(planes.pitch).take(pass.height).enumerate() {
+                        let start = out.at(plane + (y * stride + ry) * shape.width + rx);
+                        for (x, value) in row[..pass.width].iter().enumerate() {
+                            start.add(x * stride).write(*value);
+                        }
                     }
                 });
             }
@@ -156,9 +162,10 @@ fn blocks(
 const PIECES: usize = 8;
 
 impl Pass {
-    /// Convolves the images of `batch` and calls `write(image, output, y, row)` with each row of the results.
-    fn run(&self, isa: Isa, batch: &[f32], write: impl Fn(usize, usize, usize, &[f32]) + Sync) {
-        let Planes { images, pitch, .. } = self.planes;
+    /// Convolves the images of `batch` and calls `write(image, output, results)` for each channel of each; rows of results
+    /// start a pitch apart.
+    fn run(&self, isa: Isa, batch: &[f32], write: impl Fn(usize, usize, &[f32]) + Sync) {
+        let images = self.planes.images;
         let (results, step, tile) = (self.planes.results(self.height, self.width), self.planes.step(), tile(isa));
         let size = self.inputs * self.offsets.len() * tile;
         let strip_size = images * self.inputs * self.planes.pixels();
@@ -173,17 +180,14 @@ impl Pass {
                 let (strip, piece) = (piece / pieces, piece % pieces);
                 let batch = &batch[strip * strip_size..];
                 let batch = &batch[..strip_size.min(batch.len())];
-                self.planes.copy_strip(batch, self.inputs, planes);
+                self.planes.copy_strip(isa, batch, self.inputs, planes);
                 let outputs = piece * tile * blocks..self.outputs.min((piece + 1) * tile * blocks);
                 for first in outputs.step_by(tile) {
                     let weight = &self.weight[first / tile * size..][..size];
                     results_of_block(isa, &self.offsets, planes, self.planes.len(), weight, block);
                     for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
                         for image in 0..batch.len() * images / strip_size {
-                            let rows = results[image * step..].chunks(pitch).take(self.height);
-                            rows.enumerate().for_each(|(y, row)| {
-                                write(strip * images + image, first + o, y, &row[..self.width]);
-                            });
+                            write(strip * images + image, first + o, &results[image * step..]);
                         }
                     }
                 }

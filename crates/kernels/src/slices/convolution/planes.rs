@@ -7,6 +7,9 @@
 
 use std::ops::Range;
 
+use super::super::Isa;
+use super::super::memory::as_unwritten;
+use super::super::rows::copy_rows;
 use super::Shape;
 
 /// The widest vector, in floats: lengths are rounded up to it.
@@ -93,27 +96,29 @@ impl Planes {
     }
 
     /// Lays out the images of one strip, at most as many as it has, as `[channel, plane]`; margins are zero and stay so.
-    pub(super) fn copy_strip(&self, images: &[f32], channels: usize, planes: &mut [f32]) {
+    pub(super) fn copy_strip(&self, isa: Isa, images: &[f32], channels: usize, planes: &mut [f32]) {
         let pixels = self.pixels();
         for (i, image) in images.chunks_exact(channels * pixels).enumerate() {
             for (channel, planes) in image.chunks_exact(pixels).zip(planes.chunks_exact_mut(self.len())) {
-                self.copy(i, channel, planes);
+                self.copy(isa, i, channel, planes);
             }
         }
     }
 
     /// Copies one channel of image `i` of a strip.
-    fn copy(&self, i: usize, channel: &[f32], planes: &mut [f32]) {
+    fn copy(&self, isa: Isa, i: usize, channel: &[f32], planes: &mut [f32]) {
+        let start = |y: usize, x: usize| self.offset(y as isize, (i * self.spacing + x) as isize);
+        if self.stride == 1 {
+            // SAFETY: rows of floats are copied there.
+            let into = unsafe { as_unwritten(&mut planes[start(0, 0)..]) };
+            return copy_rows(isa, channel, self.width, [self.height, self.width], 0.0, into, self.pitch);
+        }
         for (y, row) in channel.chunks_exact(self.width).enumerate() {
             // Columns of one remainder follow each other in memory.
             for first in 0..self.stride.min(self.width) {
-                let into = &mut planes[self.offset(y as isize, (i * self.spacing + first) as isize)..];
-                if self.stride == 1 {
-                    into[..self.width].copy_from_slice(row);
-                } else {
-                    for (into, value) in into.iter_mut().zip(row[first..].iter().step_by(self.stride)) {
-                        *into = *value;
-                    }
+                let into = &mut planes[start(y, first)..];
+                for (into, value) in into.iter_mut().zip(row[first..].iter().step_by(self.stride)) {
+                    *into = *value;
                 }
             }
         }

@@ -8,6 +8,8 @@ use super::super::Isa;
 use super::super::arithmetic::add_to;
 use super::super::isa::Level;
 use super::super::matrix::sum_of_parts;
+use super::super::memory::as_unwritten;
+use super::super::rows::copy_rows;
 use super::Shape;
 use super::planes::Planes;
 #[cfg(target_arch = "x86_64")]
@@ -59,7 +61,7 @@ fn part_of_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32], dw: &mut [f32])
     let taken = at_once * planes.images;
     for (x, g) in x.chunks(taken * shape.image()).zip(g.chunks(taken * shape.out_image())) {
         for (x, strip) in x.chunks(planes.images * shape.image()).zip(images.chunks_exact_mut(image_size)) {
-            planes.copy_strip(x, shape.inputs, strip);
+            planes.copy_strip(isa, x, shape.inputs, strip);
         }
         if g.len() < taken * shape.out_image() {
             gradients.fill(0.0);
@@ -67,7 +69,7 @@ fn part_of_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32], dw: &mut [f32])
         let strips = g.chunks(planes.images * shape.out_image());
         let count = strips.len();
         for (g, strip) in strips.zip(gradients.chunks_exact_mut(gradient_size)) {
-            copy_gradient(shape, &planes, results, g, strip);
+            copy_gradient(isa, shape, &planes, results, g, strip);
         }
         let images = Runs { data: &images, image: image_size, channel: planes.len() };
         let gradients = Runs { data: &gradients, image: gradient_size, channel: results };
@@ -92,13 +94,13 @@ fn part_of_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32], dw: &mut [f32])
 }
 
 /// Lays out the result's gradient for the images of one strip: `[output, results]`, zero where results are dropped.
-fn copy_gradient(shape: &Shape, planes: &Planes, results: usize, g: &[f32], strip: &mut [f32]) {
+fn copy_gradient(isa: Isa, shape: &Shape, planes: &Planes, results: usize, g: &[f32], strip: &mut [f32]) {
     for (i, image) in g.chunks_exact(shape.out_image()).enumerate() {
         for (g, into) in image.chunks_exact(shape.out_pixels()).zip(strip.chunks_exact_mut(results)) {
-            let rows = g.chunks_exact(shape.out_width());
-            for (row, into) in rows.zip(into[i * planes.step()..].chunks_mut(planes.pitch)) {
-                into[..row.len()].copy_from_slice(row);
-            }
+            let size = [shape.out_height(), shape.out_width()];
+            // SAFETY: rows of floats are copied there.
+            let into = unsafe { as_unwritten(&mut into[i * planes.step()..]) };
+            copy_rows(isa, g, shape.out_width(), size, 0.0, into, planes.pitch);
         }
     }
 }
