@@ -30,7 +30,7 @@ def run(command):
 
 def sinter(arguments, config):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        command = [arguments.sinter, "bench", config, "--steps", arguments.steps, "--threads", arguments.threads]
+        command = [arguments.sinter, "bench", "train", config, "--steps", arguments.steps, "--threads", arguments.threads]
         # The peer's optimizer, whatever the configuration's is.
         command += ["--set", 'optimizer.algorithm={type="adamw"}', "--json", out.name]
         run(list(map(str, command)))
