@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Data(Data),
     /// List backends and devices
     Devices,
-    /// Measure training, sampling and loading speed of a configuration
+    /// Measure speed: of a configuration, or of single operations
     Bench(Bench),
 }
 
@@ -206,14 +206,53 @@ pub(crate) enum DataCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Measure loading, training and sampling of a configuration
+    Train(BenchTrain),
+    /// Measure single operations, beside what the machine can do at best
+    Ops(BenchOps),
+}
+
+/// What both measurements take.
+#[derive(Debug, Args)]
+pub(crate) struct Measurement {
+    /// Take the composed form of every operation: plain Burn, nothing fused
+    #[arg(long)]
+    pub(crate) composed: bool,
+    /// Write the numbers as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchTrain {
     /// Configuration file
     pub(crate) config: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// Training steps measured, after one that is not
-    #[arg(long, default_value_t = 10)]
+    /// Training steps measured after the first; 0 for the first alone, as of a cold start
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) steps: usize,
-    /// Write the numbers as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Record as many steps again, and tell where their time goes by operation
+    #[arg(long)]
+    pub(crate) profile: bool,
+    #[command(flatten)]
+    pub(crate) measurement: Measurement,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOps {
+    /// Part of an operation's name or sizes, as printed; by default all are measured
+    #[arg(default_value = "", hide_default_value = true)]
+    pub(crate) filter: String,
+    /// CPU threads; 0 for every core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: usize,
+    #[command(flatten)]
+    pub(crate) measurement: Measurement,
 }

@@ -7,9 +7,14 @@ mod failure;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sinter_kernels::allocations::Counting;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
+
+/// Counts allocations while a profile is recorded (`sinter bench train --profile`).
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     sinter_kernels::allocator::keep_pages();

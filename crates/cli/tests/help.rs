@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["train"],
         &["sample"],
@@ -21,6 +21,8 @@ fn help_texts_are_as_recorded() {
         &["data", "show"],
         &["devices"],
         &["bench"],
+        &["bench", "train"],
+        &["bench", "ops"],
     ];
     let mut text = String::new();
     for command in commands {

@@ -174,3 +174,9 @@ fn unknown_devices_solvers_and_classes_are_named() {
     fails(&["sample", &run, "--out", &out, "--n", "1", "--checkpoint", "7"], 1, &["checkpoints/7"]);
     fails(&["sample", &run, "--out", &out, "--n", "1", "--ema", "3"], 1, &["half-life 3", "100"]);
 }
+
+#[test]
+fn benches_say_what_they_cannot_measure() {
+    fails(&["bench", "ops", "conv5d"], 78, &["conv5d", "known", "conv2d"]);
+    fails(&["bench", "train", SMOKE, "--steps", "0", "--profile"], 78, &["at least 1 step"]);
+}

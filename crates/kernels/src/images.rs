@@ -21,14 +21,26 @@ const MOST_RANGES: usize = 4;
 /// The ranges depend on `n` alone, not on the number of threads.
 pub fn map_images<T: Send>(device: &Device, n: usize, map: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
     #[cfg(feature = "flex")]
-    if device.clone().inner() == Device::flex() {
+    {
         use rayon::prelude::*;
 
-        let ranges = (n / LEAST).clamp(1, MOST_RANGES);
-        return (0..ranges).into_par_iter().map(|i| map(i * n / ranges..(i + 1) * n / ranges)).collect();
+        let ranges = image_ranges(device, n);
+        if ranges > 1 {
+            return (0..ranges).into_par_iter().map(|i| map(i * n / ranges..(i + 1) * n / ranges)).collect();
+        }
     }
     let _ = device;
     vec![map(0..n)]
+}
+
+/// How many ranges [`map_images`] makes of `n` images.
+pub fn image_ranges(device: &Device, n: usize) -> usize {
+    #[cfg(feature = "flex")]
+    if device.clone().inner() == Device::flex() && !crate::form::is_composed() {
+        return (n / LEAST).clamp(1, MOST_RANGES);
+    }
+    let _ = (device, n);
+    1
 }
 
 #[cfg(all(test, feature = "flex"))]

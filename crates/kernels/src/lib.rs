@@ -12,22 +12,26 @@
 //! threads were scheduled. They use the current rayon pool and choose AVX-512, AVX2 with FMA, or portable code when
 //! they run.
 //!
-//! Without the feature `flex` only the composed forms are built.
+//! [`use_composed`] holds a process to the composed forms; [`profile`] tells what the fused ones cost. Without the feature
+//! `flex` only the composed forms are built.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
 
 mod activation;
+pub mod allocations;
 pub mod allocator;
 mod attention;
 mod convolution;
 #[cfg(feature = "flex")]
 mod extension;
+mod form;
 mod gate;
 mod group_norm;
 mod images;
 mod layer_norm;
 mod linear;
 mod optimizer;
+pub mod profile;
 mod resample;
 #[cfg(feature = "flex")]
 mod slices;
@@ -38,9 +42,10 @@ mod testing;
 pub use activation::{gelu_tanh, silu};
 pub use attention::{attention, packed_attention};
 pub use convolution::conv2d;
+pub use form::use_composed;
 pub use gate::gate_residual;
 pub use group_norm::{group_norm, group_norm_modulate};
-pub use images::map_images;
+pub use images::{image_ranges, map_images};
 pub use layer_norm::layer_norm_modulate;
 pub use linear::linear;
 pub use optimizer::{AdamW, Moments, adamw_step, ema_step};

@@ -182,7 +182,7 @@ impl<'a> Trainer<'a> {
                 tally.add_weighted("time/seconds_per_image", began.elapsed().as_secs_f64(), count as f64);
                 self.progress.tally.merge(&tally);
                 self.progress.skipped = 0;
-                self.average(count)?;
+                update_averages(&mut self.averages, self.method.as_ref(), clock.images + count, count)?;
             }
             Err(MethodError::NonFinite { tensor }) => self.skip_or_stop(batch, tensor)?,
             Err(error) => return Err(error.into()),
@@ -190,20 +190,6 @@ impl<'a> Trainer<'a> {
         self.progress.images += count;
         self.progress.step += 1;
         self.journal.tick(self.progress.images, self.progress.tally.mean("loss"));
-        Ok(())
-    }
-
-    fn average(&mut self, count: u64) -> Result<(), TrainingError> {
-        let images = self.progress.images + count;
-        let parts: BTreeMap<String, _> =
-            self.method.parts().into_iter().map(|part| (part.name().to_string(), part.tensors())).collect();
-        for (_, averages) in &mut self.averages {
-            for (part, average) in averages {
-                if let Some(tensors) = parts.get(part) {
-                    average.update(tensors.clone(), images, count)?;
-                }
-            }
-        }
         Ok(())
     }
 
@@ -353,6 +339,25 @@ pub(crate) fn averages_of(config: &Config, method: &dyn Method) -> Averages {
         parts.map(|p| (p.name().to_string(), Average::new(half_life, config.ema.warmup, p.tensors()))).collect()
     };
     config.ema.half_life.iter().map(|&half_life| (half_life, of(half_life))).collect()
+}
+
+/// Moves every average towards the weights after an update, by which `images` were seen, `count` of them in it.
+pub(crate) fn update_averages(
+    averages: &mut Averages,
+    method: &dyn Method,
+    images: u64,
+    count: u64,
+) -> Result<(), TrainingError> {
+    let parts: BTreeMap<String, _> =
+        method.parts().into_iter().map(|part| (part.name().to_string(), part.tensors())).collect();
+    for (_, averages) in averages {
+        for (part, average) in averages {
+            if let Some(tensors) = parts.get(part) {
+                average.update(tensors.clone(), images, count)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives a fresh method the newest weights of another run.

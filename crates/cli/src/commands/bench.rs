@@ -1,22 +1,49 @@
 //! `sinter bench`.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
-use sinter_training::bench;
+use serde::Serialize;
+use sinter_training::bench::{operations, train};
+use sinter_training::{DeviceConfig, TrainingError};
 
-use crate::arguments::Bench;
+use crate::arguments::{Bench, BenchCommand, BenchOps, BenchTrain};
 use crate::commands::settings;
 use crate::{Ending, Failure};
 
 pub(crate) fn run(arguments: &Bench) -> Ending {
+    match &arguments.command {
+        BenchCommand::Train(arguments) => run_train(arguments),
+        BenchCommand::Ops(arguments) => run_operations(arguments),
+    }
+}
+
+fn run_train(arguments: &BenchTrain) -> Ending {
     let (config, _) = settings::read(&arguments.config, &arguments.overrides)?;
     config.device.set_threads();
-    let report = bench::measure(&config, arguments.steps)?;
+    if arguments.measurement.composed {
+        sinter_kernels::use_composed();
+    }
+    let report = train::measure(&config, arguments.steps, arguments.profile)?;
     println!("{report}");
-    if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Other(error.to_string()))?;
-        fs::write(path, text + "\n")?;
+    write(&report, arguments.measurement.json.as_deref())
+}
+
+fn run_operations(arguments: &BenchOps) -> Ending {
+    let mut device = DeviceConfig { threads: arguments.threads, ..DeviceConfig::default() };
+    device.resolve_threads();
+    device.set_threads();
+    let composed = arguments.measurement.composed;
+    let report = operations::measure(&arguments.filter, composed, device.threads, |line| println!("{line}"))?;
+    write(&report, arguments.measurement.json.as_deref())
+}
+
+/// Writes a report as JSON where that was asked for.
+fn write(report: &impl Serialize, path: Option<&Path>) -> Ending {
+    if let Some(path) = path {
+        let text = serde_json::to_string_pretty(report).map_err(|error| Failure::Other(error.to_string()))?;
+        fs::write(path, text + "\n").map_err(TrainingError::file(path))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,6 +17,13 @@ pub(crate) enum Activation {
 impl Operation<1> for Activation {
     type Saved = FlexTensor;
 
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Silu => "silu",
+            Self::Gelu => "gelu_tanh",
+        }
+    }
+
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, FlexTensor) {
         let x = dense(x);
         let function = match self {

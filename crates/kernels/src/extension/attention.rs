@@ -5,6 +5,7 @@ use burn::backend::flex::{FlexTensor, Layout as TensorLayout};
 use burn::tensor::Shape;
 
 use super::Operation;
+use super::bytes::Bytes;
 use super::tensor::{check, dense, sizes, slice, tensor};
 use crate::attention::head_width;
 use crate::slices::Isa;
@@ -32,6 +33,10 @@ impl PackedAttention {
 impl Operation<1> for PackedAttention {
     /// The input, the result, and the logarithms of the softmax's sums.
     type Saved = [FlexTensor; 3];
+
+    fn name(&self) -> &'static str {
+        "packed_attention"
+    }
 
     fn forward(&self, [qkv]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
         let qkv = dense(qkv);
@@ -73,8 +78,18 @@ pub(crate) struct Saved {
     log_sums: FlexTensor,
 }
 
+impl Bytes for Saved {
+    fn byte_count(&self) -> u64 {
+        self.qkv.byte_count() + self.mask.byte_count() + self.out.byte_count() + self.log_sums.byte_count()
+    }
+}
+
 impl Operation<3> for Attention {
     type Saved = Saved;
+
+    fn name(&self) -> &'static str {
+        "attention"
+    }
 
     fn forward(&self, qkv: [FlexTensor; 3]) -> (FlexTensor, Saved) {
         forward(qkv, None)
@@ -87,6 +102,10 @@ impl Operation<3> for Attention {
 
 impl Operation<4> for Attention {
     type Saved = Saved;
+
+    fn name(&self) -> &'static str {
+        "attention"
+    }
 
     fn forward(&self, [q, k, v, mask]: [FlexTensor; 4]) -> (FlexTensor, Saved) {
         forward([q, k, v], Some(dense(mask)))

@@ -56,6 +56,10 @@ impl Operation<2> for Convolution {
     /// `x` and `weight`.
     type Saved = [FlexTensor; 2];
 
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
     fn forward(&self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
         let [x, weight] = inputs.map(dense);
         (self.run(&x, &weight, None), [x, weight])
@@ -69,6 +73,10 @@ impl Operation<2> for Convolution {
 impl Operation<3> for Convolution {
     /// `x` and `weight`.
     type Saved = [FlexTensor; 2];
+
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
 
     fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Self::Saved) {
         let [x, weight, bias] = inputs.map(dense);

@@ -16,6 +16,10 @@ impl Operation<3> for GateResidual {
     /// `h` and `gate`.
     type Saved = [FlexTensor; 2];
 
+    fn name(&self) -> &'static str {
+        "gate_residual"
+    }
+
     fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Self::Saved) {
         let [x, h, gate] = inputs.map(dense);
         let [b, n, d] = sizes(&x);

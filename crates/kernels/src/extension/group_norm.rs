@@ -4,6 +4,7 @@ use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 
 use super::Operation;
+use super::bytes::Bytes;
 use super::tensor::{check, dense, sizes, slice, tensor};
 use crate::slices::Isa;
 use crate::slices::group_norm::{self, Gradients, Groups};
@@ -24,6 +25,12 @@ pub(crate) struct Saved {
     statistics: FlexTensor,
     weight: FlexTensor,
     bias: FlexTensor,
+}
+
+impl Bytes for Saved {
+    fn byte_count(&self) -> u64 {
+        self.x.byte_count() + self.statistics.byte_count() + self.weight.byte_count() + self.bias.byte_count()
+    }
 }
 
 impl GroupNorm {
@@ -65,6 +72,10 @@ impl GroupNorm {
 impl Operation<3> for GroupNorm {
     type Saved = Saved;
 
+    fn name(&self) -> &'static str {
+        "group_norm"
+    }
+
     fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Saved) {
         let [x, gamma, beta] = inputs.map(dense);
         let [b, c, _, _] = sizes(&x);
@@ -89,6 +100,10 @@ pub(crate) struct GroupNormModulate(pub(crate) GroupNorm);
 impl Operation<5> for GroupNormModulate {
     /// The kernel's, and `gamma`, `beta` and `scale`.
     type Saved = (Saved, [FlexTensor; 3]);
+
+    fn name(&self) -> &'static str {
+        "group_norm_modulate"
+    }
 
     fn forward(&self, inputs: [FlexTensor; 5]) -> (FlexTensor, Self::Saved) {
         let [x, gamma, beta, shift, scale] = inputs.map(dense);

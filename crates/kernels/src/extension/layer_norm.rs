@@ -17,6 +17,10 @@ impl Operation<3> for LayerNormModulate {
     /// `x`, `scale`, and the statistics of each row.
     type Saved = (FlexTensor, FlexTensor, FlexTensor);
 
+    fn name(&self) -> &'static str {
+        "layer_norm_modulate"
+    }
+
     fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Self::Saved) {
         let [x, shift, scale] = inputs.map(dense);
         let [b, n, d] = sizes(&x);

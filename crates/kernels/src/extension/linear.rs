@@ -16,6 +16,10 @@ impl Operation<2> for Linear {
     /// `x` and `weight`.
     type Saved = [FlexTensor; 2];
 
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
     fn forward(&self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
         let [x, weight] = inputs.map(dense);
         (forward(&x, &weight, None), [x, weight])
@@ -29,6 +33,10 @@ impl Operation<2> for Linear {
 impl Operation<3> for Linear {
     /// `x` and `weight`.
     type Saved = [FlexTensor; 2];
+
+    fn name(&self) -> &'static str {
+        "linear"
+    }
 
     fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Self::Saved) {
         let [x, weight, bias] = inputs.map(dense);

@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod bytes;
 mod convolution;
 mod gate;
 mod group_norm;
@@ -35,10 +36,17 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensorKind, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 
+use self::bytes::Bytes;
+use crate::form::is_composed;
+use crate::profile::{self, Pass};
+
 /// A fused operation of `N` tensors; the value itself holds its other arguments.
 pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
     /// What the backward pass needs of the forward pass.
-    type Saved: Clone + Debug + Send + 'static;
+    type Saved: Bytes + Clone + Debug + Send + 'static;
+
+    /// Its name in a profile: that of the function that runs it.
+    fn name(&self) -> &'static str;
 
     /// The result, and what to keep of it.
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved);
@@ -47,8 +55,12 @@ pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
     fn backward(&self, saved: Self::Saved, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
-/// Whether a tensor is one that the fused forms work on: 32-bit floats on Flex, inside of autodiff or not.
+/// Whether a tensor is one that the fused forms work on: 32-bit floats on Flex, inside of autodiff or not. None is where
+/// the process is held to the composed forms.
 pub(crate) fn is_fusable<const D: usize>(x: &Tensor<D>) -> bool {
+    if is_composed() {
+        return false;
+    }
     let tensor = x.clone().into_dispatch();
     let kind = match &tensor.kind {
         DispatchTensorKind::Autodiff(kind) => kind.as_ref(),
@@ -183,7 +195,7 @@ macro_rules! by_array {
 
 macro_rules! run_plain {
     ($operation:expr, $inputs:expr) => {
-        $operation.forward($inputs).0
+        forward(&$operation, $inputs).0
     };
 }
 
@@ -201,6 +213,27 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
     by_array!(run_tracked);
 }
 
+/// The forward pass, through which every call goes.
+fn forward<O: Operation<N>, const N: usize>(operation: &O, inputs: [FlexTensor; N]) -> (FlexTensor, O::Saved) {
+    let call = profile::begin(|| (operation.name(), Pass::Forward, inputs.byte_count()));
+    let (output, saved) = operation.forward(inputs);
+    call.end(|| output.byte_count());
+    (output, saved)
+}
+
+/// The backward pass, likewise.
+fn backward<O: Operation<N>, const N: usize>(
+    operation: &O,
+    saved: O::Saved,
+    gradient: FlexTensor,
+    wanted: [bool; N],
+) -> [Option<FlexTensor>; N] {
+    let call = profile::begin(|| (operation.name(), Pass::Backward, saved.byte_count() + gradient.byte_count()));
+    let of_inputs = operation.backward(saved, gradient, wanted);
+    call.end(|| of_inputs.byte_count());
+    of_inputs
+}
+
 /// Runs the forward pass and, where an input needs its gradient, adds the operation to the graph.
 fn track<C: CheckpointStrategy, O: Operation<N>, const N: usize>(
     operation: O,
@@ -208,7 +241,7 @@ fn track<C: CheckpointStrategy, O: Operation<N>, const N: usize>(
 ) -> FloatTensor<Autodiff<Flex>> {
     // The nodes are to be taken before the tensors, which keep them alive.
     let step = Step(PhantomData).prepare::<C>(inputs.each_ref().map(|input| input.node())).compute_bound();
-    let (output, saved) = operation.forward(inputs.map(|input| input.into_primitive()));
+    let (output, saved) = forward(&operation, inputs.map(|input| input.into_primitive()));
     match step.stateful() {
         OpsKind::Tracked(step) => step.finish((operation, saved), output),
         OpsKind::UnTracked(step) => step.finish(output),
@@ -226,7 +259,7 @@ impl<O: Operation<N>, const N: usize> Backward<Flex, N> for Step<O, N> {
         let gradient = gradients.consume::<Flex>(&ops.node);
         let (operation, saved) = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let of_inputs = operation.backward(saved, gradient, wanted);
+        let of_inputs = backward(&operation, saved, gradient, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(of_inputs) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 gradients.register::<Flex>(parent.id, gradient);

@@ -33,6 +33,13 @@ fn down(x: FlexTensor, factor: f32) -> FlexTensor {
 impl Operation<1> for Resample {
     type Saved = ();
 
+    fn name(&self) -> &'static str {
+        match self {
+            Self::UpsampleNearest => "upsample_nearest_2x",
+            Self::AveragePool => "average_pool_2x",
+        }
+    }
+
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, ()) {
         let y = match self {
             Self::UpsampleNearest => up(x, 1.0),

@@ -3,8 +3,6 @@
 
 use std::mem::MaybeUninit;
 
-use super::Isa;
-
 vectorized!(
     /// Rows of `size`, height and width, each element plus `term`, from rows that start `from_pitch` apart to rows that
     /// start `into_pitch` apart.
@@ -67,6 +65,7 @@ unsafe fn copy_row<const N: usize>(from: *const f32, width: usize, term: f32, in
 
 #[cfg(test)]
 mod tests {
+    use super::super::Isa;
     use super::super::testing::values;
     use super::*;
 
