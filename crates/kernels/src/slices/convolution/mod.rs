@@ -146,7 +146,7 @@ fn pointwise(pixels: usize, x: &[f32], weight: Matrix, bias: Option<&[f32]>) -> 
 /// The gradient of a 1 x 1 convolution's weight: the sum of a matrix product for each image.
 fn pointwise_weight(shape: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
     /// Images in one part of the sum, and the most parts.
-    const IMAGES: usize = 8;
+    const IMAGES: usize = 2;
     const MAX_PARTS: usize = 16;
     let pixels = shape.out_pixels();
     let parts = shape.batch.div_ceil(IMAGES).clamp(1, MAX_PARTS);
