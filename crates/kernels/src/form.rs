@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static COMPOSED: AtomicBool = AtomicBool::new(false);
 
-/// From here on every operation of this process takes its composed form, and [`map_images`](crate::map_images) makes one
-/// range: plain Burn, which measurements set the fused forms beside. There is no way back.
+/// From here on every operation of this process takes its composed form, and [`map_images`](crate::map_images) makes
+/// one range: plain Burn, beside which measurements set the fused forms. There is no way back.
 pub fn use_composed() {
     COMPOSED.store(true, Ordering::Relaxed);
 }

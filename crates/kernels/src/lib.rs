@@ -12,8 +12,8 @@
 //! threads were scheduled. They use the current rayon pool and choose AVX-512, AVX2 with FMA, or portable code when
 //! they run.
 //!
-//! [`use_composed`] holds a process to the composed forms; [`profile`] tells what the fused ones cost. Without the feature
-//! `flex` only the composed forms are built.
+//! [`use_composed`] holds a process to the composed forms; [`profile`] tells what the fused ones cost. Without the
+//! feature `flex` only the composed forms are built.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
 

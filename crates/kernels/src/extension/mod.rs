@@ -55,8 +55,8 @@ pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
     fn backward(&self, saved: Self::Saved, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
-/// Whether a tensor is one that the fused forms work on: 32-bit floats on Flex, inside of autodiff or not. None is where
-/// the process is held to the composed forms.
+/// Whether a tensor is one that the fused forms work on: 32-bit floats on Flex, inside of autodiff or not. No tensor is
+/// one in a process that is held to the composed forms.
 pub(crate) fn is_fusable<const D: usize>(x: &Tensor<D>) -> bool {
     if is_composed() {
         return false;

@@ -1,7 +1,7 @@
 //! The operations that are measured, at the sizes of small transformers and UNets.
 //!
-//! Floating-point operations are those of the formula, whatever the form: an exponential, a root and a division count as
-//! one. Memory traffic is that of inputs and result, each once.
+//! Floating-point operations are those of the formula, whatever the form: an exponential, a root and a division count
+//! as one. Memory traffic is that of inputs and result, each once.
 
 use burn::tensor::Tensor;
 use sinter_kernels::{
@@ -33,12 +33,15 @@ impl Case {
     }
 }
 
+type Function = dyn Fn(&[Tensor<1>]) -> Tensor<1>;
+type Update = dyn Fn(Vec<Tensor<1>>) -> Vec<Tensor<1>>;
+
 /// What runs, on flat tensors of the case's lengths.
 pub(super) enum Body {
     /// A function with gradients of all inputs.
-    Function(Box<dyn Fn(&[Tensor<1>]) -> Tensor<1>>),
+    Function(Box<Function>),
     /// An update in place, from state to state.
-    Update(Box<dyn Fn(Vec<Tensor<1>>) -> Vec<Tensor<1>>>),
+    Update(Box<Update>),
 }
 
 fn function(f: impl Fn(&[Tensor<1>]) -> Tensor<1> + 'static) -> Body {

@@ -76,7 +76,8 @@ impl fmt::Display for Report {
             None => Ok(()),
             Some(Speed { timing: Timing { median_ms, fastest_ms, slowest_ms }, images_per_second }) => writeln!(
                 formatter,
-                "{what:<12} {median_ms:>10.1} ms  ({fastest_ms:.1} to {slowest_ms:.1})  {images_per_second:>10.1} images/s"
+                "{what:<12} {median_ms:>10.1} ms  ({fastest_ms:.1} to {slowest_ms:.1})  {images_per_second:>10.1} \
+                 images/s"
             ),
         };
         let memory = |formatter: &mut fmt::Formatter<'_>, what: &str, gib: Option<f64>| match gib {
