@@ -32,6 +32,8 @@ mod layer_norm;
 mod linear;
 mod optimizer;
 pub mod profile;
+#[cfg(all(test, feature = "flex"))]
+mod properties;
 mod resample;
 #[cfg(feature = "flex")]
 mod slices;

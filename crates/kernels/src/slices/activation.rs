@@ -10,7 +10,7 @@ use super::memory::written;
 use crate::activation::{GELU_CUBIC, GELU_SLOPE};
 
 /// Elements in one piece of work: in and out stay in the level-two cache.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = if cfg!(miri) { 16 } else { 16 * 1024 };
 
 vectorized!(fn silu_piece(x: &[f32], y: &mut [MaybeUninit<f32>]) = silu_body);
 vectorized!(fn silu_gradient_piece(x: &[f32], g: &[f32], dx: &mut [MaybeUninit<f32>]) = silu_gradient_body);

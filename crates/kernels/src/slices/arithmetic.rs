@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     fn exp_is_accurate<const FUSED: bool>() {
-        for i in -870_000..=880_000 {
+        for i in (-870_000..=880_000).step_by(if cfg!(miri) { 9_973 } else { 1 }) {
             let x = i as f32 * 1e-4;
             let (got, want) = (exp::<FUSED>(x) as f64, (x as f64).exp());
             assert!((got / want - 1.0).abs() < 3e-7, "exp({x}) = {got}, not {want}");

@@ -14,8 +14,8 @@ use super::matrix::{Matrix, Write, multiply};
 use super::memory::{SharedOut, written};
 
 /// Queries and keys in a tile: a tile of scores (32 KiB) stays in the level-one cache.
-const QUERIES: usize = 64;
-const KEYS: usize = 128;
+const QUERIES: usize = if cfg!(miri) { 4 } else { 64 };
+const KEYS: usize = if cfg!(miri) { 4 } else { 128 };
 
 /// The sizes of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Sizes {
 
 /// Where the rows of each head lie in memory: element `j` of row `i` of head `h` of image `b` is at
 /// `offset + b batch + h head + i row + j`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) offset: usize,
     pub(crate) batch: usize,
@@ -56,7 +56,7 @@ impl Layout {
         Self { offset: part * heads * d, batch: n * row, head: d, row }
     }
 
-    fn start(self, b: usize, h: usize) -> usize {
+    pub(super) fn start(self, b: usize, h: usize) -> usize {
         self.offset + b * self.batch + h * self.head
     }
 }
@@ -100,10 +100,12 @@ vectorized!(fn inner_product(x: &[f32], y: &[f32]) -> f32 = inner_product_body);
 
 /// `softmax(q k^T / sqrt(d) + mask) v`, laid out as `layout` says, and the logarithm of each query's softmax sum, `[b, h, queries]`.
 ///
-/// `layout` must be one that covers memory without gaps.
+/// `layout` is one that covers memory without gaps: [`Layout::separate`], or the only part of [`Layout::packed`].
 pub(crate) fn forward(isa: Isa, sizes: Sizes, inputs: Inputs, layout: Layout) -> (Vec<f32>, Vec<f32>) {
     let Sizes { batch, heads, queries, keys, width } = sizes;
     assert!(keys > 0, "attention over no keys");
+    let whole = [Layout::separate(heads, queries, width), Layout::packed(heads, queries, width, 0, 1)];
+    assert!(whole.contains(&layout), "a layout without gaps");
     let mut log_sums = Vec::new();
     // SAFETY: every head, row and element of a head is visited; `layout` maps them onto all of the output, and no two onto
     // the same place.
@@ -263,6 +265,11 @@ pub(crate) struct Outputs<'a> {
 /// The gradients of queries, keys and values, each `[b, h, rows, d]` without gaps.
 pub(crate) fn backward(isa: Isa, sizes: Sizes, inputs: Inputs, outputs: Outputs) -> [Vec<f32>; 3] {
     let Sizes { batch, heads, queries, keys, width } = sizes;
+    if queries == 0 {
+        // No tile of queries would write these.
+        return [0, keys, keys].map(|rows| vec![0.0; batch * heads * rows * width]);
+    }
+    assert!(keys > 0, "attention over no keys");
     let of_queries = Layout::separate(heads, queries, width);
     let of_keys = Layout::separate(heads, keys, width);
     let (mut dk, mut dv) = (Vec::new(), Vec::new());
@@ -284,7 +291,7 @@ pub(crate) fn backward(isa: Isa, sizes: Sizes, inputs: Inputs, outputs: Outputs)
 /// The gradient of queries, keys and values packed as `[b, n, 3, h, d]`.
 pub(crate) fn backward_packed(isa: Isa, sizes: Sizes, inputs: Inputs, outputs: Outputs) -> Vec<f32> {
     let Sizes { batch, heads, queries, keys, width } = sizes;
-    assert_eq!(queries, keys, "packed queries and keys");
+    assert!(queries == keys && keys > 0, "packed queries and keys");
     let layouts = [0, 1, 2].map(|part| Layout::packed(heads, queries, width, part, 3));
     // SAFETY: the three layouts together cover the output without overlap, and the heads' gradients are written whole.
     unsafe {

@@ -16,7 +16,9 @@ vectorized!(
 );
 
 /// `y = x + gate h`.
-pub(crate) fn forward(isa: Isa, x: &[f32], h: &[f32], gate: &[f32], Rows { rows, width }: Rows) -> Vec<f32> {
+pub(crate) fn forward(isa: Isa, x: &[f32], h: &[f32], gate: &[f32], shape: Rows) -> Vec<f32> {
+    shape.check([x, h], [gate]);
+    let Rows { rows, width } = shape;
     let size = rows * width;
     // SAFETY: one piece an image covers the output, and the kernel writes every row.
     unsafe {
@@ -28,8 +30,9 @@ pub(crate) fn forward(isa: Isa, x: &[f32], h: &[f32], gate: &[f32], Rows { rows,
 }
 
 /// The gradients of `h` and `gate`, given that of the result, `g`, which is also the gradient of `x`.
-pub(crate) fn backward(isa: Isa, h: &[f32], gate: &[f32], g: &[f32], rows: Rows) -> (Vec<f32>, Vec<f32>) {
-    let Rows { rows, width } = rows;
+pub(crate) fn backward(isa: Isa, h: &[f32], gate: &[f32], g: &[f32], shape: Rows) -> (Vec<f32>, Vec<f32>) {
+    shape.check([h, g], [gate]);
+    let Rows { rows, width } = shape;
     let size = rows * width;
     let mut dgate = vec![0.0; gate.len()];
     // SAFETY: one piece an image covers the output, and the kernel writes every row.

@@ -25,6 +25,14 @@ impl Groups {
     fn channels_per_group(self) -> usize {
         self.channels / self.groups
     }
+
+    /// Fails unless all of `images` are whole groups and as many, and each of `channels` has a number for each channel.
+    fn check<const A: usize>(self, images: [&[f32]; A], channels: [&[f32]; 2]) {
+        let len = channels[0].len();
+        assert!(self.channels.is_multiple_of(self.groups) && len.is_multiple_of(self.channels), "whole groups");
+        assert!(channels.iter().all(|channels| channels.len() == len), "a weight and a bias a channel");
+        assert!(images.iter().all(|image| image.len() == len * self.pixels), "as many images as weights");
+    }
 }
 
 /// Gradients of the inputs of [`forward`]; `weight` and `bias` are per image and channel.
@@ -61,6 +69,7 @@ vectorized!(
 /// `y = GN(x) weight + bias`, through SiLU if asked, with `weight` and `bias` `[b, c]`; and the mean and reciprocal
 /// deviation of each group, which [`backward`] needs.
 pub(crate) fn forward(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], shape: Groups) -> (Vec<f32>, Vec<f32>) {
+    shape.check([x], [weight, bias]);
     let channels = shape.channels_per_group();
     let size = channels * shape.pixels;
     let mut statistics = Vec::new();
@@ -89,8 +98,10 @@ pub(crate) fn backward(
     statistics: &[f32],
     shape: Groups,
 ) -> Gradients {
+    shape.check([x, g], [weight, bias]);
     let channels = shape.channels_per_group();
     let size = channels * shape.pixels;
+    assert_eq!(statistics.len(), x.len() / size * 2, "two statistics a group");
     let mut dweight = vec![0.0; weight.len()];
     let mut dbias = vec![0.0; bias.len()];
     // SAFETY: one piece a group covers the output, and the kernel writes every pixel.

@@ -15,6 +15,15 @@ pub(crate) struct Rows {
     pub(crate) width: usize,
 }
 
+impl Rows {
+    /// Fails unless all of `images` are whole and as many, and each of `rows` has one row for each of them.
+    pub(super) fn check<const A: usize, const B: usize>(self, images: [&[f32]; A], rows: [&[f32]; B]) {
+        let len = rows[0].len();
+        assert!(len.is_multiple_of(self.width) && rows.iter().all(|row| row.len() == len), "one row an image");
+        assert!(images.iter().all(|image| image.len() == len * self.rows), "as many images as rows");
+    }
+}
+
 /// Gradients of the inputs of [`forward`].
 pub(crate) struct Gradients {
     pub(crate) x: Vec<f32>,
@@ -50,9 +59,11 @@ pub(crate) fn forward(
     x: &[f32],
     shift: &[f32],
     scale: &[f32],
-    Rows { rows, width }: Rows,
+    shape: Rows,
     epsilon: f32,
 ) -> (Vec<f32>, Vec<f32>) {
+    shape.check([x], [shift, scale]);
+    let Rows { rows, width } = shape;
     let mut statistics = Vec::new();
     // SAFETY: one piece an image covers both outputs, and the kernel writes each row and its two statistics.
     let y = unsafe {
@@ -70,14 +81,10 @@ pub(crate) fn forward(
 }
 
 /// The gradients of [`forward`]'s inputs, given that of its result, `g`.
-pub(crate) fn backward(
-    isa: Isa,
-    x: &[f32],
-    g: &[f32],
-    scale: &[f32],
-    statistics: &[f32],
-    Rows { rows, width }: Rows,
-) -> Gradients {
+pub(crate) fn backward(isa: Isa, x: &[f32], g: &[f32], scale: &[f32], statistics: &[f32], shape: Rows) -> Gradients {
+    shape.check([x, g], [scale]);
+    let Rows { rows, width } = shape;
+    assert_eq!(statistics.len(), x.len() / width * 2, "two statistics a row");
     let mut dshift = vec![0.0; scale.len()];
     let mut dscale = vec![0.0; scale.len()];
     // SAFETY: one piece an image covers the output, and the kernel writes every row.

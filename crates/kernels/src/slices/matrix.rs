@@ -3,17 +3,19 @@
 //! The crate's own threading cuts by the number of threads. Cutting by shape instead keeps results independent of it,
 //! and was measured to be faster.
 
+#[cfg(not(miri))]
+use gemm::gemm;
 use rayon::prelude::*;
 
 use super::arithmetic::add_to;
 use super::memory::{SharedOut, written};
 
 /// Rows (or columns) of the result in one piece: enough to make up for packing the other factor again.
-const PIECE: usize = 512;
+const PIECE: usize = if cfg!(miri) { 16 } else { 512 };
 /// Below this many multiply-adds a product runs where it is called.
-const SMALL: usize = 1 << 18;
+const SMALL: usize = if cfg!(miri) { 64 } else { 1 << 18 };
 /// Rows of the factors in one piece of a sum over rows, and the most pieces.
-const SLAB: usize = 1024;
+const SLAB: usize = if cfg!(miri) { 8 } else { 1024 };
 const MAX_SLABS: usize = 16;
 
 /// A view of a matrix: element `(i, j)` is `data[i * row_stride + j * column_stride]`.
@@ -97,13 +99,13 @@ pub(super) unsafe fn multiply(a: Matrix, b: Matrix, scale: f32, out: *mut f32, o
         // The sum of nothing: `gemm` is not asked whether it writes it.
         for i in 0..a.rows {
             // SAFETY: row `i` of the product is inside `out`.
-            unsafe { std::slice::from_raw_parts_mut(out.add(i * out_stride), b.columns) }.fill(0.0);
+            unsafe { out.add(i * out_stride).write_bytes(0, b.columns) };
         }
         return;
     }
     // SAFETY: the views were checked against their data when made, and the caller vouches for `out`.
     unsafe {
-        gemm::gemm(
+        gemm(
             a.rows,
             b.columns,
             a.columns,
@@ -124,6 +126,49 @@ pub(super) unsafe fn multiply(a: Matrix, b: Matrix, scale: f32, out: *mut f32, o
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// The `gemm` crate's function for Miri, which cannot run its vector code: plain loops through the same pointers.
+///
+/// # Safety
+///
+/// As [`gemm::gemm`].
+#[cfg(miri)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn gemm(
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    out: *mut f32,
+    out_column: isize,
+    out_row: isize,
+    add: bool,
+    a: *const f32,
+    a_column: isize,
+    a_row: isize,
+    b: *const f32,
+    b_column: isize,
+    b_row: isize,
+    alpha: f32,
+    beta: f32,
+    _: bool,
+    _: bool,
+    _: bool,
+    _: gemm::Parallelism,
+) {
+    for i in 0..rows as isize {
+        for j in 0..columns as isize {
+            // SAFETY: the caller vouches for all elements of the three matrices, and for `out` to be written before it
+            // is added to.
+            unsafe {
+                let products = (0..inner as isize)
+                    .map(|k| *a.offset(i * a_row + k * a_column) * *b.offset(k * b_row + j * b_column));
+                let sum = beta * products.sum::<f32>();
+                let out = out.offset(i * out_row + j * out_column);
+                out.write(if add { alpha * *out + sum } else { sum });
+            }
+        }
     }
 }
 
@@ -200,7 +245,7 @@ pub(crate) fn column_sums(g: &[f32], columns: usize) -> Vec<f32> {
 /// The sum of `parts` vectors of `len` floats; `part(i, out)` fills vector `i`, given as zeros. They are computed in parallel and
 /// added in order.
 pub(super) fn sum_of_parts(len: usize, parts: usize, part: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    const CHUNK: usize = 4096;
+    const CHUNK: usize = if cfg!(miri) { 8 } else { 4096 };
     let run = |i| {
         let mut out = vec![0.0; len];
         part(i, &mut out);
@@ -217,7 +262,7 @@ pub(super) fn sum_of_parts(len: usize, parts: usize, part: impl Fn(usize, &mut [
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, values};
+    use super::super::testing::{assert_close, in_time, values};
     use super::*;
 
     fn naive(a: &[f32], b: &[f32], m: usize, k: usize, n: usize) -> Vec<f64> {
@@ -238,8 +283,10 @@ mod tests {
 
     #[test]
     fn products_agree_with_the_definition() {
-        // A single block, pieces of rows, pieces of columns, and odd sizes.
-        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (64, 33, 70), (1100, 19, 40), (30, 40, 1300), (5, 0, 3)] {
+        // A single block, pieces of rows, pieces of columns, and odd sizes; the small ones for Miri.
+        let small = [(1, 1, 1), (3, 5, 7), (5, 0, 3), (20, 5, 17), (5, 4, 40)];
+        let large = [(64, 33, 70), (1100, 19, 40), (30, 40, 1300)];
+        for (m, k, n) in small.into_iter().chain(large).filter(|(m, k, n)| in_time(m * k * n)) {
             let (a, b, bias) = (values(1, m * k), values(2, k * n), values(3, n));
             let (left, right) = (Matrix::new(&a, m, k), Matrix::new(&b, k, n));
             let want = naive(&a, &b, m, k, n);
@@ -254,7 +301,8 @@ mod tests {
 
     #[test]
     fn sums_over_rows_agree_with_the_definition() {
-        for (m, k, n) in [(1, 1, 1), (7, 3, 5), (1025, 17, 9), (20_000, 3, 2)] {
+        let sizes = [(1, 1, 1), (7, 3, 5), (19, 3, 5), (1025, 17, 9), (20_000, 3, 2)];
+        for (m, k, n) in sizes.into_iter().filter(|(m, k, n)| in_time(m * k * n)) {
             let (a, b) = (values(4, m * k), values(5, m * n));
             let got = transposed_product(Matrix::new(&a, m, k), Matrix::new(&b, m, n));
             assert_close("a^T b", &got, &naive(&transpose(&a, m, k), &b, k, m, n), 2e-6);
@@ -265,6 +313,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow; the sizes above are shared among threads as well")]
     fn results_do_not_depend_on_threads() {
         let (a, b) = (values(6, 3000 * 24), values(7, 3000 * 40));
         let run = |threads: usize| {

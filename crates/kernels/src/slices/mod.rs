@@ -3,6 +3,8 @@
 //! Conventions. Matrices and images are row-major. Every function that computes takes the instruction set first
 //! ([`Isa`]), so that each path can be tested on its own. Work is cut into pieces by shape alone, never by the number of threads, and
 //! partial sums are added in the order of the pieces: the result does not depend on who computed what when.
+//!
+//! Under Miri (`tools/miri.sh`) the pieces are small, so that small tests, which it has time for, meet several of them.
 
 #[macro_use]
 mod isa;

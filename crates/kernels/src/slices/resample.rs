@@ -7,10 +7,11 @@ use rayon::prelude::*;
 use super::memory::written;
 
 /// Output elements in one piece of work, about.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = if cfg!(miri) { 64 } else { 32 * 1024 };
 
 /// Each pixel of images of width `width`, times `factor`, as a 2 x 2 block: `[.., h, w]` to `[.., 2h, 2w]`.
 pub(crate) fn spread(x: &[f32], width: usize, factor: f32) -> Vec<f32> {
+    assert!(x.len().is_multiple_of(width), "whole rows");
     let rows = (PIECE / (4 * width)).max(1);
     // SAFETY: the pieces cover the output; each row of `x` writes two whole rows of it.
     unsafe {
@@ -30,6 +31,7 @@ pub(crate) fn spread(x: &[f32], width: usize, factor: f32) -> Vec<f32> {
 
 /// The sum of each 2 x 2 block of images of width `2 width`, times `factor`: `[.., 2h, 2w]` to `[.., h, w]`.
 pub(crate) fn gather(x: &[f32], width: usize, factor: f32) -> Vec<f32> {
+    assert!(x.len().is_multiple_of(4 * width), "whole pairs of rows");
     let rows = (PIECE / (4 * width)).max(1);
     // SAFETY: the pieces cover the output; each two rows of `x` write a whole row of it.
     unsafe {

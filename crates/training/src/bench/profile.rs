@@ -173,7 +173,7 @@ mod tests {
         close(linear.share, 0.3);
         close(linear.ms, 30.0);
         close(linear.calls, 2.0);
-        close(linear.read_megabytes, 8.0);
+        close(linear.read_megabytes, 4.0);
         close(adamw.share, 0.2);
         close(adamw.ms, 10.0);
         close(profile.outside_share, 0.5);

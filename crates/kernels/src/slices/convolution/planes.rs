@@ -29,8 +29,8 @@ pub(super) struct Planes {
     stride: usize,
     /// Columns from one image to the next, a multiple of the stride.
     spacing: usize,
-    /// Rows of each of the `stride x stride` planes.
-    rows: usize,
+    /// Elements of each of the `stride x stride` planes, those included that the last row reads beyond its end.
+    plane: usize,
     /// Elements from one row to the next.
     pub(super) pitch: usize,
 }
@@ -42,29 +42,33 @@ impl Planes {
         let read = |results: usize, kernel: usize| before..before + ((results - 1) * shape.stride + kernel) as isize;
         let (rows, columns) =
             (read(shape.out_height(), shape.kernel_height), read(shape.out_width(), shape.kernel_width));
-        Self::new(shape.batch, [shape.height, shape.width], shape.stride, rows, columns)
+        let size = [shape.height, shape.width];
+        Self::new(shape.batch, size, shape.stride, shape.out_width(), rows, columns)
     }
 
     /// The gradient of the result, as the input's gradient reads it; `rows` and `columns` are the ranges that are read,
     /// counted from the gradient's first.
     pub(super) fn of_gradient(shape: &Shape, rows: Range<isize>, columns: Range<isize>) -> Self {
-        Self::new(shape.batch, [shape.out_height(), shape.out_width()], 1, rows, columns)
+        let size = [shape.out_height(), shape.out_width()];
+        Self::new(shape.batch, size, 1, shape.width.div_ceil(shape.stride), rows, columns)
     }
 
     fn new(
         batch: usize,
         [height, width]: [usize; 2],
         stride: usize,
+        results: usize,
         rows: Range<isize>,
         columns: Range<isize>,
     ) -> Self {
         let images = (RESULTS / (height * width)).clamp(1, batch.max(1));
         let (top, left) = (margin(rows.start), margin(columns.start));
         let reach = |size: usize, end: isize| size.max(end.max(0).unsigned_abs());
-        // Nothing that is read beyond an image may belong to one of its neighbours.
-        let spacing = reach(width + left, columns.end).next_multiple_of(stride);
-        let rows = (top + reach(height, rows.end)).div_ceil(stride);
-        Self { images, height, width, top, left, stride, spacing, rows, pitch: images * spacing / stride }
+        // Nothing that is read beyond an image may belong to one of its neighbours, and no results may.
+        let spacing = reach(width + left, columns.end).max(results * stride).next_multiple_of(stride);
+        let pitch = images * spacing / stride;
+        let plane = (top + reach(height, rows.end)).div_ceil(stride) * pitch + left;
+        Self { images, height, width, top, left, stride, spacing, plane, pitch }
     }
 
     /// Where result 0 of a tap starts that reads row `y` and column `x`, counted from the first image's first: not before the
@@ -72,7 +76,7 @@ impl Planes {
     pub(super) fn offset(&self, y: isize, x: isize) -> usize {
         let (y, x) = ((y + self.top as isize).unsigned_abs(), (x + self.left as isize).unsigned_abs());
         let plane = y % self.stride * self.stride + x % self.stride;
-        (plane * self.rows + y / self.stride) * self.pitch + x / self.stride
+        plane * self.plane + y / self.stride * self.pitch + x / self.stride
     }
 
     /// Pixels of one channel of an image.
@@ -85,9 +89,9 @@ impl Planes {
         self.spacing / self.stride
     }
 
-    /// Elements of one channel, those included that the last row and vectors read beyond its end.
+    /// Elements of one channel, those included that vectors read beyond its end.
     pub(super) fn len(&self) -> usize {
-        (self.stride * self.stride * self.rows * self.pitch + self.left + WIDEST).next_multiple_of(WIDEST)
+        (self.stride * self.stride * self.plane + WIDEST).next_multiple_of(WIDEST)
     }
 
     /// Results that are computed for `height` rows of `width`, the dropped ones included, in whole vectors.
