@@ -3,8 +3,6 @@
 //! The crate's own threading cuts by the number of threads. Cutting by shape instead keeps results independent of it,
 //! and was measured to be faster.
 
-#[cfg(not(miri))]
-use gemm::gemm;
 use rayon::prelude::*;
 
 use super::arithmetic::add_to;
@@ -104,8 +102,9 @@ pub(super) unsafe fn multiply(a: Matrix, b: Matrix, scale: f32, out: *mut f32, o
         return;
     }
     // SAFETY: the views were checked against their data when made, and the caller vouches for `out`.
+    #[cfg(not(miri))]
     unsafe {
-        gemm(
+        gemm::gemm(
             a.rows,
             b.columns,
             a.columns,
@@ -127,47 +126,16 @@ pub(super) unsafe fn multiply(a: Matrix, b: Matrix, scale: f32, out: *mut f32, o
             gemm::Parallelism::None,
         );
     }
-}
-
-/// The `gemm` crate's function for Miri, which cannot run its vector code: plain loops through the same pointers.
-///
-/// # Safety
-///
-/// As [`gemm::gemm`].
-#[cfg(miri)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn gemm(
-    rows: usize,
-    columns: usize,
-    inner: usize,
-    out: *mut f32,
-    out_column: isize,
-    out_row: isize,
-    add: bool,
-    a: *const f32,
-    a_column: isize,
-    a_row: isize,
-    b: *const f32,
-    b_column: isize,
-    b_row: isize,
-    alpha: f32,
-    beta: f32,
-    _: bool,
-    _: bool,
-    _: bool,
-    _: gemm::Parallelism,
-) {
-    for i in 0..rows as isize {
-        for j in 0..columns as isize {
-            // SAFETY: the caller vouches for all elements of the three matrices, and for `out` to be written before it
-            // is added to.
-            unsafe {
-                let products = (0..inner as isize)
-                    .map(|k| *a.offset(i * a_row + k * a_column) * *b.offset(k * b_row + j * b_column));
-                let sum = beta * products.sum::<f32>();
-                let out = out.offset(i * out_row + j * out_column);
-                out.write(if add { alpha * *out + sum } else { sum });
-            }
+    // Miri cannot run the vector code of `gemm`: plain loops through the same pointers.
+    #[cfg(miri)]
+    for (i, j) in (0..a.rows).flat_map(|i| (0..b.columns).map(move |j| (i, j))) {
+        // SAFETY: as above.
+        unsafe {
+            let left = |k: usize| *a.data.as_ptr().add(i * a.row_stride + k * a.column_stride);
+            let right = |k: usize| *b.data.as_ptr().add(k * b.row_stride + j * b.column_stride);
+            let sum = scale * (0..a.columns).map(|k| left(k) * right(k)).sum::<f32>();
+            let out = out.add(i * out_stride + j);
+            out.write(if write == Write::Add { *out + sum } else { sum });
         }
     }
 }
