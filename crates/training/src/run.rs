@@ -8,12 +8,12 @@ use burn::tensor::Device;
 use sinter_data::{Source, Split};
 use sinter_evaluation::{ClassifierFeatures, Evaluator, WeightsUsed};
 use sinter_models::{Classifier, ModelConfig};
-use sinter_objectives::{Method, Setup};
+use sinter_objectives::Method;
 use sinter_sampling::Conditioner;
 
 use crate::checkpoint::Checkpoint;
 use crate::run_directory::RunDirectory;
-use crate::trainer::conditioner;
+use crate::trainer::{build_method, conditioner};
 use crate::{Config, TrainingError};
 
 /// Which weights of a run.
@@ -70,13 +70,7 @@ impl Run {
         let device = config.device.open()?;
         let source = config.data.open(Split::Train, config.seed)?;
         let conditioner = conditioner(source.as_ref())?;
-        let mut method = config.objective.build(&Setup {
-            model: &config.model,
-            optimizer: &config.optimizer,
-            conditioner: &conditioner,
-            device: &device,
-            seed: config.seed,
-        })?;
+        let mut method = build_method(&config, &conditioner, &device)?;
         let half_life = match choice {
             Choice::Raw => None,
             Choice::Average(half_life) => Some(half_life),

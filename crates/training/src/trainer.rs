@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -79,12 +80,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn open(config: &'a Config, run: RunDirectory, session: &Session) -> Result<Self, TrainingError> {
         let device = config.device.open()?;
-        let source = config.data.open(Split::Train, config.seed)?;
-        let conditioner = conditioner(source.as_ref())?;
-        let problems = config.validate_for(conditioner.shape());
-        if !problems.is_empty() {
-            return Err(TrainingError::Problems(problems));
-        }
+        let (source, conditioner) = open_data(config)?;
         let config_hash = config.hash();
         run.write_provenance(&Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -97,13 +93,7 @@ impl<'a> Trainer<'a> {
             data: Manifest::of(source.as_ref(), Split::Train),
         })?;
 
-        let mut method = config.objective.build(&Setup {
-            model: &config.model,
-            optimizer: &config.optimizer,
-            conditioner: &conditioner,
-            device: &device,
-            seed: config.seed,
-        })?;
+        let mut method = build_method(config, &conditioner, &device)?;
         let latest = Checkpoint::latest(&run.checkpoints())?;
         if let (None, Some(other)) = (&latest, &config.train.init_from) {
             start_from(method.as_mut(), Path::new(other))?;
@@ -329,6 +319,30 @@ impl<'a> Trainer<'a> {
 pub fn conditioner(source: &dyn Source) -> Result<Conditioner, TrainingError> {
     Conditioner::new(source.shape(), source.class_names().len(), source.vocabulary(), source.longest_caption())
         .map_err(|error| TrainingError::Config(error.to_string()))
+}
+
+/// The training data of a configuration, and what its networks are told about it.
+///
+/// # Errors
+/// When it cannot be opened, and every problem of the configuration with this data.
+pub(crate) fn open_data(config: &Config) -> Result<(Arc<dyn Source>, Conditioner), TrainingError> {
+    let source = config.data.open(Split::Train, config.seed)?;
+    let conditioner = conditioner(source.as_ref())?;
+    let problems = config.validate_for(conditioner.shape());
+    if problems.is_empty() { Ok((source, conditioner)) } else { Err(TrainingError::Problems(problems)) }
+}
+
+/// The method of a configuration, its networks fresh.
+///
+/// # Errors
+/// As [`ObjectiveConfig::build`](sinter_objectives::ObjectiveConfig::build).
+pub(crate) fn build_method(
+    config: &Config,
+    conditioner: &Conditioner,
+    device: &Device,
+) -> Result<Box<dyn Method>, TrainingError> {
+    let (model, optimizer, seed) = (&config.model, &config.optimizer, config.seed);
+    Ok(config.objective.build(&Setup { model, optimizer, conditioner, device, seed })?)
 }
 
 /// Fresh averages of every averaged part, by half-life.

@@ -16,12 +16,17 @@ pub(crate) fn in_time(steps: usize) -> bool {
     !cfg!(miri) || steps <= 6500
 }
 
-/// Fails unless `got` is within `tolerance` of `want`, relative to the largest |want|; or to 1 if that is less, because
-/// what cancels in a result are terms of about 1, whose rounding stays.
+/// Fails unless `got` is within `tolerance` of `want`, relative to the largest |want|.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    assert_close_above(what, got, want, tolerance, 1e-30);
+}
+
+/// [`assert_close`], relative to `floor` where the largest |want| is less.
+#[track_caller]
+pub(crate) fn assert_close_above(what: &str, got: &[f32], want: &[f64], tolerance: f64, floor: f64) {
     assert_eq!(got.len(), want.len(), "{what}: length");
-    let scale = want.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+    let scale = want.iter().fold(floor, |m: f64, v| m.max(v.abs()));
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let error = (*g as f64 - w).abs() / scale;
         assert!(error <= tolerance, "{what}[{i}]: {g}, not {w} (error {error:.1e} of the largest value)");

@@ -4,14 +4,14 @@ use std::fmt;
 use std::time::Instant;
 
 use serde::Serialize;
-use sinter_data::{Batch, Loader, Split};
+use sinter_data::{Batch, Loader};
 use sinter_kernels::image_ranges;
-use sinter_objectives::{Clock, Method, Setup};
+use sinter_objectives::{Clock, Method};
 
 use super::{Profile, Timing, milliseconds};
 use crate::checkpoint::Averages;
 use crate::generate::{Asked, Generation};
-use crate::trainer::{averages_of, conditioner, update_averages};
+use crate::trainer::{averages_of, build_method, open_data, update_averages};
 use crate::{Config, TrainingError, memory};
 
 /// A timing of so many images.
@@ -116,19 +116,8 @@ pub fn measure(config: &Config, steps: usize, profile: bool) -> Result<Report, T
         return Err(TrainingError::Config("a profile takes at least 1 step".into()));
     }
     let device = config.device.open()?;
-    let source = config.data.open(Split::Train, config.seed)?;
-    let conditioner = conditioner(source.as_ref())?;
-    let problems = config.validate_for(conditioner.shape());
-    if !problems.is_empty() {
-        return Err(TrainingError::Problems(problems));
-    }
-    let method = config.objective.build(&Setup {
-        model: &config.model,
-        optimizer: &config.optimizer,
-        conditioner: &conditioner,
-        device: &device,
-        seed: config.seed,
-    })?;
+    let (source, conditioner) = open_data(config)?;
+    let method = build_method(config, &conditioner, &device)?;
     let asked = Asked::every_class(source.as_ref(), config.sample.n)?;
     let (batch, micro_batch) = (config.train.batch, config.train.micro_batch());
     let mut updates = Updates {

@@ -31,9 +31,8 @@ pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
     let planes = Planes::of_input(shape);
     let taps = shape.taps();
     let pass = Pass {
-        planes,
-        inputs: shape.inputs,
-        outputs: shape.outputs,
+        row: 0,
+        column: 0,
         height: shape.out_height(),
         width: shape.out_width(),
         offsets: shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect(),
@@ -45,7 +44,7 @@ pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
     unsafe {
         written(shape.batch * shape.out_image(), |out| {
             let out = SharedOut::new(out);
-            pass.run(isa, x, |b, o, results| {
+            run(isa, &planes, [shape.inputs, shape.outputs], &[pass], x, |pass, b, o, results| {
                 let bias = bias.map_or(0.0, |bias| bias[o]);
                 let out = out.slice((b * shape.outputs + o) * shape.out_pixels(), shape.out_pixels());
                 copy_rows(isa, results, planes.pitch, [pass.height, pass.width], bias, out, pass.width);
@@ -83,49 +82,45 @@ pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
             let at = |o: usize, c: usize, ((ky, _), (kx, _)): ((usize, isize), (usize, isize))| {
                 ((o * shape.inputs + c) * kernel_height + ky) * kernel_width + kx
             };
-            let pass = Pass {
-                planes,
-                inputs: shape.outputs,
-                outputs: shape.inputs,
+            passes.push(Pass {
+                row: ry,
+                column: rx,
                 height: (shape.height - ry).div_ceil(stride),
                 width: (shape.width - rx).div_ceil(stride),
                 offsets: taps.iter().map(|((_, y), (_, x))| planes.offset(*y, *x)).collect(),
                 weight: blocks(tile(isa), shape.inputs, shape.outputs, taps.len(), |c, o, tap| {
                     weight[at(o, c, taps[tap])]
                 }),
-            };
-            passes.push((ry, rx, pass));
+            });
         }
     }
     // SAFETY: every pixel has one pair of remainders, and the pass of each writes all of its pixels.
     unsafe {
         written(shape.batch * shape.image(), |out| {
             let out = SharedOut::new(out);
-            for (ry, rx, pass) in &passes {
-                pass.run(isa, g, |b, c, results| {
-                    let plane = (b * shape.inputs + c) * shape.height * shape.width;
-                    if stride == 1 {
-                        let out = out.slice(plane, shape.height * shape.width);
-                        copy_rows(isa, results, planes.pitch, [pass.height, pass.width], 0.0, out, shape.width);
-                        return;
+            run(isa, &planes, [shape.outputs, shape.inputs], &passes, g, |pass, b, c, results| {
+                let plane = (b * shape.inputs + c) * shape.height * shape.width;
+                if stride == 1 {
+                    let out = out.slice(plane, shape.height * shape.width);
+                    copy_rows(isa, results, planes.pitch, [pass.height, pass.width], 0.0, out, shape.width);
+                    return;
+                }
+                for (y, row) in results.chunks(planes.pitch).take(pass.height).enumerate() {
+                    let start = out.at(plane + (y * stride + pass.row) * shape.width + pass.column);
+                    for (x, value) in row[..pass.width].iter().enumerate() {
+                        start.add(x * stride).write(*value);
                     }
-                    for (y, row) in results.chunks(planes.pitch).take(pass.height).enumerate() {
-                        let start = out.at(plane + (y * stride + ry) * shape.width + rx);
-                        for (x, value) in row[..pass.width].iter().enumerate() {
-                            start.add(x * stride).write(*value);
-                        }
-                    }
-                });
-            }
+                }
+            });
         })
     }
 }
 
 /// One convolution of laid out images.
 struct Pass {
-    planes: Planes,
-    inputs: usize,
-    outputs: usize,
+    /// Row and column of its first result; the others follow in steps of the stride.
+    row: usize,
+    column: usize,
     height: usize,
     width: usize,
     /// Where each tap reads.
@@ -161,39 +156,46 @@ fn blocks(
 /// Pieces of work that keep all threads busy: where there are fewer strips, each is convolved in several pieces.
 const PIECES: usize = 8;
 
-impl Pass {
-    /// Convolves the images of `batch` and calls `write(image, output, results)` for each channel of each; rows of results
-    /// start a pitch apart.
-    fn run(&self, isa: Isa, batch: &[f32], write: impl Fn(usize, usize, &[f32]) + Sync) {
-        let images = self.planes.images;
-        let (results, step, tile) = (self.planes.results(self.height, self.width), self.planes.step(), tile(isa));
-        let size = self.inputs * self.offsets.len() * tile;
-        let strip_size = images * self.inputs * self.planes.pixels();
-        let strips = batch.len().div_ceil(strip_size.max(1));
-        // Blocks of output channels of a piece; pieces of one strip follow each other.
-        let blocks = self.outputs.div_ceil(tile);
-        let blocks = blocks.div_ceil(PIECES.div_ceil(strips.max(1)).min(blocks));
-        let pieces = self.outputs.div_ceil(tile * blocks);
-        (0..strips * pieces).into_par_iter().for_each_init(
-            || (vec![0.0; self.inputs * self.planes.len()], vec![0.0; tile * results]),
-            |(planes, block), piece| {
-                let (strip, piece) = (piece / pieces, piece % pieces);
-                let batch = &batch[strip * strip_size..];
-                let batch = &batch[..strip_size.min(batch.len())];
-                self.planes.copy_strip(isa, batch, self.inputs, planes);
-                let outputs = piece * tile * blocks..self.outputs.min((piece + 1) * tile * blocks);
-                for first in outputs.step_by(tile) {
-                    let weight = &self.weight[first / tile * size..][..size];
-                    results_of_block(isa, &self.offsets, planes, self.planes.len(), weight, block);
-                    for (o, results) in block.chunks_exact(results).enumerate().take(self.outputs - first) {
-                        for image in 0..batch.len() * images / strip_size {
-                            write(strip * images + image, first + o, &results[image * step..]);
+/// Convolves the images of `batch`, of `inputs` channels, by every pass, and calls `write(pass, image, output, results)` for
+/// each channel of each; rows of results start a pitch apart.
+fn run(
+    isa: Isa,
+    planes: &Planes,
+    [inputs, outputs]: [usize; 2],
+    passes: &[Pass],
+    batch: &[f32],
+    write: impl Fn(&Pass, usize, usize, &[f32]) + Sync,
+) {
+    let (tile, step) = (tile(isa), planes.step());
+    let image_size = inputs * planes.pixels();
+    let strips = (batch.len() / image_size.max(1)).div_ceil(planes.images);
+    // Output channels of a piece, in whole blocks; pieces of one strip follow each other.
+    let blocks = outputs.div_ceil(tile).max(1);
+    let channels = tile * blocks.div_ceil(PIECES.div_ceil(strips.max(1)).min(blocks));
+    let pieces = outputs.div_ceil(channels);
+    (0..strips * pieces).into_par_iter().for_each_init(
+        || (vec![0.0; inputs * planes.len()], Vec::new()),
+        |(laid_out, block), piece| {
+            let (strip, piece) = (piece / pieces, piece % pieces);
+            let batch = &batch[strip * planes.images * image_size..];
+            let images = planes.images.min(batch.len() / image_size);
+            planes.copy_strip(isa, &batch[..images * image_size], inputs, laid_out);
+            for pass in passes {
+                let results = planes.results(pass.height, pass.width);
+                let size = inputs * pass.offsets.len() * tile;
+                block.resize(tile * results, 0.0);
+                for first in (piece * channels..outputs.min((piece + 1) * channels)).step_by(tile) {
+                    let weight = &pass.weight[first / tile * size..][..size];
+                    results_of_block(isa, &pass.offsets, laid_out, planes.len(), weight, block);
+                    for (o, results) in block.chunks_exact(results).enumerate().take(outputs - first) {
+                        for image in 0..images {
+                            write(pass, strip * planes.images + image, first + o, &results[image * step..]);
                         }
                     }
                 }
-            },
-        );
-    }
+            }
+        },
+    );
 }
 
 /// All results of one strip for one block of output channels: `block` is `[tile, results]`.
