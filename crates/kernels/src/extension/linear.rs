@@ -6,6 +6,7 @@ use burn::tensor::Shape;
 
 use super::Operation;
 use super::tensor::{check, dense, sizes, slice, tensor};
+use crate::slices::Isa;
 use crate::slices::matrix::{Matrix, column_sums, product, transposed_product};
 
 /// `x weight + bias` of `x` `[.., in]`, `weight` `[in, out]` and, as a third tensor, `bias` `[out]`.
@@ -64,7 +65,7 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Fl
     if let Some(bias) = bias {
         check("linear", "bias", bias, [outputs]);
     }
-    let y = product(rows(x, inputs), Matrix::new(slice(weight), inputs, outputs), bias.map(slice));
+    let y = product(Isa::detect(), rows(x, inputs), Matrix::new(slice(weight), inputs, outputs), bias.map(slice));
     shape.pop();
     shape.push(outputs);
     tensor(y, Shape::from(shape))
@@ -73,7 +74,7 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Fl
 fn backward([x, weight]: [FlexTensor; 2], gradient: &FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
     let [inputs, outputs] = sizes(&weight);
     let g = rows(gradient, outputs);
-    let dx = || product(g, Matrix::new(slice(&weight), inputs, outputs).transposed(), None);
-    let dweight = || transposed_product(rows(&x, inputs), g);
+    let dx = || product(Isa::detect(), g, Matrix::new(slice(&weight), inputs, outputs).transposed(), None);
+    let dweight = || transposed_product(Isa::detect(), rows(&x, inputs), g);
     [wanted[0].then(|| tensor(dx(), x.shape())), wanted[1].then(|| tensor(dweight(), weight.shape()))]
 }

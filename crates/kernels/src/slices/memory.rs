@@ -49,6 +49,11 @@ impl SharedOut {
         Self(out.as_mut_ptr().cast())
     }
 
+    /// Memory that is initialised already.
+    pub(super) fn of(out: &mut [f32]) -> Self {
+        Self(out.as_mut_ptr())
+    }
+
     /// The address of element `offset`.
     ///
     /// # Safety

@@ -11,6 +11,7 @@ mod isa;
 mod arithmetic;
 mod memory;
 mod rows;
+mod vector;
 
 pub(crate) mod activation;
 pub(crate) mod attention;

@@ -9,11 +9,11 @@ use super::super::Isa;
 use super::super::isa::Level;
 use super::super::memory::{SharedOut, written};
 use super::super::rows::copy_rows;
+#[cfg(target_arch = "x86_64")]
+use super::super::vector::{Avx2, Avx512};
+use super::super::vector::{Portable, Vector};
 use super::Shape;
 use super::planes::Planes;
-#[cfg(target_arch = "x86_64")]
-use super::vector::{Avx2, Avx512};
-use super::vector::{Portable, Vector};
 
 /// Output channels in one tile, whose sums fill the registers that the level has.
 fn tile(isa: Isa) -> usize {

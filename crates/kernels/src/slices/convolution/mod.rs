@@ -5,7 +5,6 @@
 
 mod direct;
 mod planes;
-mod vector;
 mod weight;
 
 use std::mem::MaybeUninit;

@@ -10,11 +10,11 @@ use super::super::isa::Level;
 use super::super::matrix::sum_of_parts;
 use super::super::memory::as_unwritten;
 use super::super::rows::copy_rows;
+#[cfg(target_arch = "x86_64")]
+use super::super::vector::{Avx2, Avx512};
+use super::super::vector::{Portable, Vector};
 use super::Shape;
 use super::planes::Planes;
-#[cfg(target_arch = "x86_64")]
-use super::vector::{Avx2, Avx512};
-use super::vector::{Portable, Vector};
 
 /// Taps in one tile of sums.
 const TAPS: usize = 3;

@@ -7,6 +7,7 @@ pub(super) trait Vector: Copy {
 
     fn zero() -> Self;
     fn splat(value: f32) -> Self;
+    fn plus(self, other: Self) -> Self;
     /// `a b + self`.
     fn add_product(self, a: Self, b: Self) -> Self;
     /// The sum of its floats.
@@ -21,6 +22,10 @@ pub(super) trait Vector: Copy {
     ///
     /// `WIDTH` floats must be writable at `to`.
     unsafe fn store(self, to: *mut f32);
+
+    /// Asks for the cache line at an address, which need not be valid, where there is a way to.
+    #[inline(always)]
+    fn prefetch(_from: *const f32) {}
 }
 
 /// Eight floats that the compiler spreads over the registers that it has.
@@ -38,6 +43,14 @@ impl Vector for Portable {
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; 8])
+    }
+
+    #[inline(always)]
+    fn plus(mut self, other: Self) -> Self {
+        for i in 0..8 {
+            self.0[i] += other.0[i];
+        }
+        self
     }
 
     #[inline(always)]
@@ -104,6 +117,12 @@ mod registers {
         }
 
         #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
         fn add_product(self, a: Self, b: Self) -> Self {
             // SAFETY: see the module.
             Self(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
@@ -130,6 +149,12 @@ mod registers {
             // SAFETY: as in `load`.
             unsafe { _mm256_storeu_ps(to, self.0) }
         }
+
+        #[inline(always)]
+        fn prefetch(from: *const f32) {
+            // SAFETY: a hint, which every x86-64 machine knows and which touches no memory.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
     }
 
     impl Vector for Avx512 {
@@ -145,6 +170,12 @@ mod registers {
         fn splat(value: f32) -> Self {
             // SAFETY: see the module.
             Self(unsafe { _mm512_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_add_ps(self.0, other.0) })
         }
 
         #[inline(always)]
@@ -169,6 +200,12 @@ mod registers {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as in `load`.
             unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        fn prefetch(from: *const f32) {
+            // SAFETY: a hint, which every x86-64 machine knows and which touches no memory.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
     }
 }
