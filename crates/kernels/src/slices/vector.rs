@@ -10,8 +10,6 @@ pub(super) trait Vector: Copy {
     fn plus(self, other: Self) -> Self;
     /// `a b + self`.
     fn add_product(self, a: Self, b: Self) -> Self;
-    /// The sum of its floats.
-    fn total(self) -> f32;
 
     /// # Safety
     ///
@@ -59,12 +57,6 @@ impl Vector for Portable {
             self.0[i] += a.0[i] * b.0[i];
         }
         self
-    }
-
-    #[inline(always)]
-    fn total(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
     }
 
     #[inline(always)]
@@ -129,16 +121,6 @@ mod registers {
         }
 
         #[inline(always)]
-        fn total(self) -> f32 {
-            // SAFETY: see the module.
-            unsafe {
-                let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
-                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-            }
-        }
-
-        #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
             // SAFETY: the caller vouches for the memory; any alignment will do.
             Self(unsafe { _mm256_loadu_ps(from) })
@@ -182,12 +164,6 @@ mod registers {
         fn add_product(self, a: Self, b: Self) -> Self {
             // SAFETY: see the module.
             Self(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
-        }
-
-        #[inline(always)]
-        fn total(self) -> f32 {
-            // SAFETY: see the module.
-            unsafe { _mm512_reduce_add_ps(self.0) }
         }
 
         #[inline(always)]

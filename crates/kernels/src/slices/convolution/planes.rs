@@ -109,8 +109,8 @@ impl Planes {
         }
     }
 
-    /// Copies one channel of image `i` of a strip.
-    fn copy(&self, isa: Isa, i: usize, channel: &[f32], planes: &mut [f32]) {
+    /// Copies one channel of image `i` of a strip; margins stay as they are.
+    pub(super) fn copy(&self, isa: Isa, i: usize, channel: &[f32], planes: &mut [f32]) {
         let start = |y: usize, x: usize| self.offset(y as isize, (i * self.spacing + x) as isize);
         if self.stride == 1 {
             // SAFETY: rows of floats are copied there.

@@ -11,6 +11,9 @@ use rayon::prelude::*;
 use super::Isa;
 use super::arithmetic::add_to;
 use super::memory::{SharedOut, written};
+pub(super) use packed::{GROUP, add_product_of_packed, panel_width, vector_width};
+pub(super) use transpose::transpose;
+
 use packed::{DEPTH, Packed, ROWS, Start, WIDEST, multiply_packed};
 
 /// Columns of the result in one piece, where it has few rows.

@@ -14,14 +14,14 @@ use super::super::memory::written;
 use super::super::vector::{Avx2, Avx512};
 use super::super::vector::{Portable, Vector};
 use super::Matrix;
-use super::transpose::transpose;
+use super::transpose::transpose_at;
 
 /// Rows of the right factor, which are columns of the left one, that are added up in one go.
 pub(super) const DEPTH: usize = if cfg!(miri) { 8 } else { 256 };
 /// Rows of the left factor that are packed at a time.
 pub(super) const ROWS: usize = if cfg!(miri) { 16 } else { 64 };
 /// Rows of a group: those of the highest tile.
-const GROUP: usize = 8;
+pub(in super::super) const GROUP: usize = 8;
 /// Vectors in a row of the widest tile.
 const VECTORS: usize = 3;
 /// Floats in the widest tile's row: those of all levels divide it.
@@ -30,7 +30,7 @@ pub(super) const WIDEST: usize = 48;
 const AHEAD: usize = 8;
 
 /// Floats in a vector.
-fn vector_width(isa: Isa) -> usize {
+pub(in super::super) fn vector_width(isa: Isa) -> usize {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => Avx512::WIDTH,
@@ -38,6 +38,11 @@ fn vector_width(isa: Isa) -> usize {
         Level::Avx2 => Avx2::WIDTH,
         Level::Portable => Portable::WIDTH,
     }
+}
+
+/// Columns of a panel, unless it is a last one.
+pub(in super::super) fn panel_width(isa: Isa) -> usize {
+    VECTORS * vector_width(isa)
 }
 
 /// A right factor as `[block of DEPTH rows, panel, row, column of the panel]`. All panels have [`VECTORS`] vectors but
@@ -52,7 +57,7 @@ pub(super) struct Packed {
 impl Packed {
     pub(super) fn new(isa: Isa, b: Matrix) -> Self {
         let padded = b.columns.next_multiple_of(vector_width(isa));
-        let panel = VECTORS * vector_width(isa);
+        let panel = panel_width(isa);
         // SAFETY: the panels of all blocks cover the memory, and each is written whole.
         let data = unsafe {
             written(b.rows * padded, |data| {
@@ -91,7 +96,7 @@ unsafe fn pack_panel(isa: Isa, b: Matrix, to: *mut f32, width: usize) {
             }
         } else {
             let columns = b.transposed();
-            transpose(isa, (columns.as_ptr(), columns.row_stride), (b.columns, b.rows), (to, width));
+            transpose_at(isa, (columns.as_ptr(), columns.row_stride), (b.columns, b.rows), (to, width));
         }
         for i in 0..b.rows {
             to.add(i * width + b.columns).write_bytes(0, width - b.columns);
@@ -168,9 +173,27 @@ fn pack_groups(isa: Isa, a: Matrix, groups: &mut [f32]) {
             }
         } else {
             // SAFETY: the view was checked when made, and the group holds eight rows of its columns.
-            unsafe { transpose(isa, (a.as_ptr(), a.row_stride), (a.rows, depth), (group.as_mut_ptr(), GROUP)) };
+            unsafe { transpose_at(isa, (a.as_ptr(), a.row_stride), (a.rows, depth), (group.as_mut_ptr(), GROUP)) };
         }
     }
+}
+
+/// Adds the product of one group, `[k, GROUP]`, with one panel, `[k, width]`, to rows of `out` that start `stride` apart.
+pub(in super::super) fn add_product_of_packed(
+    isa: Isa,
+    group: &[f32],
+    panel: &[f32],
+    width: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let depth = group.len() / GROUP;
+    assert!(width.is_multiple_of(vector_width(isa)) && width <= panel_width(isa) && panel.len() == depth * width);
+    assert!((GROUP - 1) * stride + width <= out.len(), "the product inside its memory");
+    let (out, start) = (out.as_mut_ptr(), Start::Existing);
+    let pass = Pass { a: group, rows: GROUP, b: panel, depth, columns: width, start, out, stride };
+    // SAFETY: checked above.
+    unsafe { multiply_block(isa, pass) }
 }
 
 /// The product of some rows with one block of the right factor.

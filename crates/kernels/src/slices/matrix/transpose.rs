@@ -4,12 +4,20 @@ use super::super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::super::isa::Level;
 
+/// Copies row `i` of `from`, whose rows are `columns` long, to column `i` of `to`, whose rows are `width` long.
+pub(in super::super) fn transpose(isa: Isa, from: &[f32], columns: usize, to: &mut [f32], width: usize) {
+    let rows = from.len() / columns.max(1);
+    assert!(rows <= width && columns * width <= to.len(), "a transposed copy inside its memory");
+    // SAFETY: checked above.
+    unsafe { transpose_at(isa, (from.as_ptr(), columns), (rows, columns), (to.as_mut_ptr(), width)) }
+}
+
 /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows` and `j < columns`.
 ///
 /// # Safety
 ///
 /// `from` must be readable and `to` writable at these places.
-pub(super) unsafe fn transpose(
+pub(super) unsafe fn transpose_at(
     isa: Isa,
     (from, from_stride): (*const f32, usize),
     (rows, columns): (usize, usize),
@@ -38,7 +46,7 @@ pub(super) unsafe fn transpose(
 mod registers {
     use std::arch::x86_64::*;
 
-    /// [`super::transpose`] for multiples of eight.
+    /// [`super::transpose_at`] for multiples of eight.
     ///
     /// # Safety
     ///
