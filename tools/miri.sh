@@ -2,11 +2,12 @@
 # The plain-slice kernels under Miri, Rust's interpreter, which sees every access outside of an allocation, read of
 # memory that nobody wrote, broken aliasing rule and data race of `unsafe` code.
 #
-#     tools/miri.sh [filter of the tests, `slices::` unless given]
+#     tools/miri.sh [filters of the tests, `slices::` unless given]
 #
-# Needs rustup, which fetches a nightly toolchain with Miri where there is none. Only the portable paths run, because
-# Miri's machine has no AVX (tools/sanitizer.sh runs the others); the `gemm` crate, which has no such path, is replaced by
-# plain loops. Under Miri the kernels cut work into smaller pieces, and the tests leave out their larger sizes.
+# Takes about 15 minutes. Needs rustup, which fetches a nightly toolchain with Miri where there is none. Only the
+# portable paths run, because Miri's machine has no AVX (tools/sanitizer.sh runs the others); the `gemm` crate, which has no
+# such path, is replaced by plain loops. Under Miri the kernels cut work into smaller pieces, and the tests leave out
+# their larger sizes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,4 +29,5 @@ export MIRIFLAGS="${flags[*]} ${MIRIFLAGS:-}"
 # Enough for threads to meet; Miri runs one at a time.
 export RAYON_NUM_THREADS=2
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/miri}
-cargo +nightly miri test -p sinter-kernels --lib "${@:-slices::}"
+(($# > 0)) || set -- slices::
+cargo +nightly miri test -p sinter-kernels --lib -- "$@"

@@ -2,9 +2,9 @@
 # The kernels under AddressSanitizer, on the instructions of this machine: the tests of the plain slices and the random
 # ones of whole operations. Unlike Miri (tools/miri.sh) it also sees into the `gemm` crate and Burn.
 #
-#     tools/sanitizer.sh [filter of the tests, `slices:: properties::` unless given]
+#     tools/sanitizer.sh [filters of the tests, `slices:: properties::` unless given]
 #
-# Needs rustup, which fetches a nightly toolchain where there is none. Builds Burn anew: about 10 minutes on two cores.
+# Needs rustup, which fetches a nightly toolchain where there is none. Builds Burn anew: about 12 minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -67,6 +67,19 @@ impl Shape {
         self.taps() == 1 && self.stride == 1 && self.padding == 0
     }
 
+    /// Fails where memory is not what the sizes say; everything below trusts them.
+    fn assert_image(&self, x: &[f32]) {
+        assert_eq!(x.len(), self.batch * self.image(), "elements of the image");
+    }
+
+    fn assert_result(&self, g: &[f32]) {
+        assert_eq!(g.len(), self.batch * self.out_image(), "elements of the result's gradient");
+    }
+
+    fn assert_weight(&self, weight: &[f32]) {
+        assert_eq!(weight.len(), self.outputs * self.patch(), "elements of the weight");
+    }
+
     /// Row and column of each tap in the kernel.
     fn tap_positions(&self) -> impl Iterator<Item = (usize, usize)> {
         let width = self.kernel_width;
@@ -82,6 +95,9 @@ impl Shape {
 
 /// The convolution of `x` with `weight` `[outputs, inputs, kernel_height, kernel_width]`, plus `bias` `[outputs]`.
 pub(crate) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    shape.assert_image(x);
+    shape.assert_weight(weight);
+    assert!(bias.is_none_or(|bias| bias.len() == shape.outputs), "one bias per output channel");
     if shape.is_pointwise() {
         pointwise(shape.out_pixels(), x, Matrix::new(weight, shape.outputs, shape.inputs), bias)
     } else {
@@ -91,6 +107,8 @@ pub(crate) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: 
 
 /// The gradient of `x`, given that of the result, `g`.
 pub(crate) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32]) -> Vec<f32> {
+    shape.assert_result(g);
+    shape.assert_weight(weight);
     if shape.is_pointwise() {
         pointwise(shape.out_pixels(), g, Matrix::new(weight, shape.outputs, shape.inputs).transposed(), None)
     } else {
@@ -100,6 +118,8 @@ pub(crate) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
 
 /// The gradient of the weight, given that of the result, `g`.
 pub(crate) fn backward_weight(isa: Isa, shape: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    shape.assert_image(x);
+    shape.assert_result(g);
     if shape.is_pointwise() { pointwise_weight(shape, x, g) } else { weight::backward_weight(isa, shape, x, g) }
 }
 
@@ -114,6 +134,7 @@ fn plane_sums_body<const FUSED: bool>(g: &[f32], pixels: usize, sums: &mut [f32]
 
 /// The gradient of the bias: the sum of `g` over images and pixels.
 pub(crate) fn backward_bias(isa: Isa, shape: &Shape, g: &[f32]) -> Vec<f32> {
+    shape.assert_result(g);
     let mut sums = vec![0.0f32; shape.batch * shape.outputs];
     sums.par_chunks_mut(shape.outputs)
         .zip(g.par_chunks(shape.out_image()))

@@ -15,7 +15,7 @@ use super::Shape;
 /// The widest vector, in floats: lengths are rounded up to it.
 pub(super) const WIDEST: usize = 16;
 /// Results of a strip that make up for those that are dropped.
-const RESULTS: usize = 128;
+const RESULTS: usize = if cfg!(miri) { 8 } else { 128 };
 
 /// How the channels of a strip of images are laid out.
 #[derive(Clone, Copy, Debug)]

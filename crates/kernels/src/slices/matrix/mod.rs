@@ -321,7 +321,7 @@ mod tests {
     fn products_agree_with_the_definition() {
         // Few rows in one piece and in pieces of columns; many, with panels of one, two and three vectors, tiles and panels that are
         // not whole, and more columns than are added up in one go; the small ones for Miri.
-        let small = [(1, 1, 1), (3, 5, 7), (5, 0, 3), (20, 5, 17), (5, 4, 40), (17, 9, 26), (8, 8, 8)];
+        let small = [(1, 1, 1), (3, 5, 7), (5, 0, 3), (20, 5, 17), (5, 4, 40), (17, 9, 10)];
         let large = [(64, 33, 170), (100, 300, 48), (1100, 19, 40), (203, 517, 67), (30, 40, 1300), (64, 0, 5)];
         for (m, k, n) in small.into_iter().chain(large).filter(|(m, k, n)| in_time(m * k * n)) {
             let (a, b, bias) = (values(1, m * k), values(2, k * n), values(3, n));
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn sums_over_rows_agree_with_the_definition() {
         // One piece, several slabs, and pieces of the result's rows and columns.
-        let small = [(1, 1, 1), (7, 3, 5), (19, 3, 5), (11, 18, 7)];
+        let small = [(1, 1, 1), (7, 3, 5), (19, 3, 5), (16, 18, 7)];
         let large = [(1025, 17, 9), (20_000, 3, 2), (2500, 30, 40), (300, 20, 900), (270, 900, 10)];
         for (m, k, n) in small.into_iter().chain(large).filter(|(m, k, n)| in_time(m * k * n)) {
             let (a, b) = (values(4, m * k), values(5, m * n));
