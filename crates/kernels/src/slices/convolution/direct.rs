@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::super::Isa;
 use super::super::isa::Level;
+use super::super::matrix::transpose;
 use super::super::memory::{SharedOut, written};
 use super::super::rows::copy_rows;
 #[cfg(target_arch = "x86_64")]
@@ -29,15 +30,15 @@ fn tile(isa: Isa) -> usize {
 /// As [`super::forward`].
 pub(super) fn forward(isa: Isa, shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let planes = Planes::of_input(shape);
-    let taps = shape.taps();
     let pass = Pass {
         row: 0,
         column: 0,
         height: shape.out_height(),
         width: shape.out_width(),
         offsets: shape.tap_positions().map(|(ky, kx)| shape.input_offset(&planes, ky, kx)).collect(),
-        weight: blocks(tile(isa), shape.outputs, shape.inputs, taps, |o, c, tap| {
-            weight[(o * shape.inputs + c) * taps + tap]
+        weight: blocks(isa, shape.outputs, shape.inputs * shape.taps(), |first, count, block| {
+            let rows = &weight[first * shape.patch()..][..count * shape.patch()];
+            transpose(isa, rows, shape.patch(), block, tile(isa));
         }),
     };
     // SAFETY: the pass visits each row of each channel of each image once, and all of the row is written.
@@ -88,8 +89,22 @@ pub(super) fn backward_image(isa: Isa, shape: &Shape, g: &[f32], weight: &[f32])
                 height: (shape.height - ry).div_ceil(stride),
                 width: (shape.width - rx).div_ceil(stride),
                 offsets: taps.iter().map(|((_, y), (_, x))| planes.offset(*y, *x)).collect(),
-                weight: blocks(tile(isa), shape.inputs, shape.outputs, taps.len(), |c, o, tap| {
-                    weight[at(o, c, taps[tap])]
+                weight: blocks(isa, shape.inputs, shape.outputs * taps.len(), |first, count, block| {
+                    let tile = tile(isa);
+                    if taps.is_empty() {
+                        return;
+                    }
+                    for (o, block) in block.chunks_exact_mut(taps.len() * tile).enumerate() {
+                        if taps.len() == shape.taps() {
+                            // All taps, in their order.
+                            let rows = &weight[at(o, first, taps[0])..][..count * shape.taps()];
+                            transpose(isa, rows, shape.taps(), block, tile);
+                        } else {
+                            for (lane, tap) in (0..count).flat_map(|lane| (0..taps.len()).map(move |tap| (lane, tap))) {
+                                block[tap * tile + lane] = weight[at(o, first + lane, taps[tap])];
+                            }
+                        }
+                    }
                 }),
             });
         }
@@ -129,26 +144,13 @@ struct Pass {
     weight: Vec<f32>,
 }
 
-/// The weights as `[block, input, tap, output of the block]`; the last block is filled up with zeros.
-fn blocks(
-    tile: usize,
-    outputs: usize,
-    inputs: usize,
-    taps: usize,
-    weight: impl Fn(usize, usize, usize) -> f32 + Sync,
-) -> Vec<f32> {
-    let mut blocks = vec![0.0; outputs.next_multiple_of(tile) * inputs * taps];
-    if taps == 0 {
-        return blocks;
-    }
-    blocks.par_chunks_mut(inputs * taps * tile).enumerate().for_each(|(i, block)| {
-        for (lane, output) in (i * tile..outputs.min((i + 1) * tile)).enumerate() {
-            for (c, block) in block.chunks_exact_mut(taps * tile).enumerate() {
-                for (tap, block) in block.chunks_exact_mut(tile).enumerate() {
-                    block[lane] = weight(output, c, tap);
-                }
-            }
-        }
+/// The weights as `[block, row, output of the block]`, where a row is an input and a tap; the last block is filled up with zeros.
+/// `fill(first, count, block)` writes those of `count` outputs from `first`.
+fn blocks(isa: Isa, outputs: usize, rows: usize, fill: impl Fn(usize, usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let tile = tile(isa);
+    let mut blocks = vec![0.0; outputs.next_multiple_of(tile) * rows];
+    blocks.par_chunks_mut((rows * tile).max(1)).enumerate().for_each(|(i, block)| {
+        fill(i * tile, tile.min(outputs - i * tile), block);
     });
     blocks
 }
