@@ -57,8 +57,10 @@ def main():
     folder = RESULTS / run.name
     folder.mkdir(exist_ok=True)
     pictures = []
-    grids = sorted((run / "samples").glob("*.png"), key=lambda path: int(path.stem)) if (run / "samples").exists() else []
-    for source, name in [(path, "samples.png") for path in grids[-1:]] + [(run / "curves.png", "curves.png")]:
+    newest_first = sorted((run / "samples").glob("*.png"), key=lambda path: -int(path.stem.split("-")[0]))
+    grids = [(path, "samples.png") for path in newest_first if path.stem.isdigit()]
+    maps = [(path, "experts.png") for path in newest_first if path.stem.endswith("-experts")]
+    for source, name in grids[:1] + maps[:1] + [(run / "curves.png", "curves.png")]:
         shutil.copy(source, folder / name)
         pictures.append(f"![{name.removesuffix('.png')}]({run.name}/{name})")
 

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use serde_json::Value;
 use sinter_models::parameters::{self, Array, Arrays};
+use sinter_models::routing::{self, DtrConfig, ExpertsConfig, Routing};
 use sinter_models::unet::AttentionOrder;
-use sinter_models::weights::{ADM_UNET, DIT, KeyMap};
-use sinter_models::{Condition, DataShape, DitConfig, ModelConfig, Network, UnetConfig};
+use sinter_models::weights;
+use sinter_models::{Condition, DataShape, DitConfig, ModelConfig, Network, RoutingConfig, UnetConfig};
 use sinter_tests::golden::{self, Case, Errors, File, Tolerance};
 
 const OUTPUT: Tolerance = Tolerance::Relative(2e-5);
@@ -19,11 +21,9 @@ const ZERO_GRADIENT: f64 = 1e-6;
 
 /// Classes of networks that are still to come.
 const PENDING: &[&str] = &[
-    "DiT with DTR masks",
     "EDM DhariwalUNet",
     "EDM SongUNet",
     "EDM preconditioning wrappers",
-    "Switch-DiT",
     "diffusers AutoencoderKL",
     "diffusers UNet2DConditionModel",
     "diffusers UNet2DModel",
@@ -38,6 +38,8 @@ fn cases(file: &Arc<File>) -> Vec<Case> {
     let reference = match class.as_str() {
         "DiT" => dit_config(file, false),
         "SiT" => dit_config(file, true),
+        "DiT with DTR masks" => dtr_config(file),
+        "Switch-DiT" => switch_dit_config(file),
         "guided-diffusion UNetModel" => adm_config(file),
         class if PENDING.contains(&class) => return vec![Case::pending("network", class)],
         class => Err(format!("the class {class:?} is not understood")),
@@ -54,6 +56,12 @@ fn cases(file: &Arc<File>) -> Vec<Case> {
     if file.contains("cfg.out_scale3") {
         cases.push(case("guided", guided));
     }
+    if file.keys().iter().any(|key| key.starts_with("mask_start.")) {
+        cases.push(case("masks", masks));
+    }
+    if file.keys().iter().any(|key| key.starts_with("out64.router")) {
+        cases.extend([case("routers", routers), case("prior", prior)]);
+    }
     if file.keys().iter().any(|key| key.starts_with("out64.mid.")) {
         cases.push(case("intermediates", intermediates));
     }
@@ -64,7 +72,7 @@ fn cases(file: &Arc<File>) -> Vec<Case> {
 struct Reference {
     config: ModelConfig,
     shape: DataShape,
-    keys: &'static KeyMap,
+    implementation: weights::Reference,
     /// Whether the reference throws the second half of its channels away.
     first_half: bool,
 }
@@ -94,7 +102,13 @@ impl Reference {
                 theirs.insert(name.to_owned(), array(file, &key)?);
             }
         }
-        self.keys.import(theirs).map_err(|error| error.to_string())
+        self.implementation.import(&self.config, &self.shape, theirs).map_err(|error| error.to_string())
+    }
+
+    /// Our tensors under the reference's names.
+    fn export(&self, ours: Arrays) -> Result<BTreeMap<String, Vec<f64>>, String> {
+        let theirs = self.implementation.export(&self.config, &self.shape, ours).map_err(|error| error.to_string())?;
+        Ok(theirs.into_iter().map(|(name, array)| (name, array.values.into_iter().map(f64::from).collect())).collect())
     }
 
     /// The network's answer to the inputs that start with `prefix`, as far as the reference gives it.
@@ -122,22 +136,11 @@ fn gradients(file: &File, reference: &Reference, errors: &mut Errors) -> Result<
     let y = reference.answer(&network, x.clone(), file, "in")?;
     let backward = (y * tensor(file, "fixed", &device)?).mean().backward();
 
-    let shapes = parameters::names_and_shapes(&network);
-    let mut ours = Arrays::new();
-    for (name, gradient) in parameters::gradients(&network, &backward) {
-        let values = gradient.try_into_vec_as::<f32>().map_err(|error| error.to_string())?;
-        ours.insert(name.clone(), Array { shape: shapes[&name].clone(), values });
-    }
+    let ours = gradients_of(&network, &backward)?;
     let square_norm: f64 = ours.values().flat_map(|array| &array.values).map(|value| f64::from(*value).powi(2)).sum();
     errors.compare("grad_sq_norm_all", &[square_norm], &read(file, "grad_sq_norm_all")?, GRADIENT)?;
 
-    let mut ours: BTreeMap<String, Vec<f64>> = reference
-        .keys
-        .export(ours)
-        .map_err(|error| error.to_string())?
-        .into_iter()
-        .map(|(name, array)| (name, array.values.into_iter().map(f64::from).collect()))
-        .collect();
+    let mut ours = reference.export(ours)?;
     ours.insert("x".into(), values(x.grad(&backward).ok_or("no gradient reached x")?)?);
 
     let zero: BTreeSet<String> = file
@@ -160,6 +163,17 @@ fn gradients(file: &File, reference: &Reference, errors: &mut Errors) -> Result<
         errors.compare(name, &scaled, &vec![0.0; scaled.len()], Tolerance::Absolute(ZERO_GRADIENT))?;
     }
     Ok(())
+}
+
+/// The gradient of every parameter that has one, by our names.
+fn gradients_of(network: &Network, backward: &Gradients) -> Result<Arrays, String> {
+    let shapes = parameters::names_and_shapes(network);
+    let mut gradients = Arrays::new();
+    for (name, gradient) in parameters::gradients(network, backward) {
+        let values = gradient.try_into_vec_as::<f32>().map_err(|error| error.to_string())?;
+        gradients.insert(name.clone(), Array { shape: shapes[&name].clone(), values });
+    }
+    Ok(gradients)
 }
 
 /// Classifier-free guidance at scale 3 of the first three channels; the other channels are not guided.
@@ -197,6 +211,152 @@ fn intermediates(file: &File, reference: &Reference, errors: &mut Errors) -> Res
     Ok(())
 }
 
+/// The first channel of each task and their number, for other sizes than the network's; and the network's own masks.
+fn masks(file: &File, reference: &Reference, errors: &mut Errors) -> Result<(), String> {
+    for key in file.keys() {
+        let Some((field, sizes)) = key.split_once('.') else { continue };
+        if !matches!(field, "mask" | "mask_start" | "mask_count") {
+            continue;
+        }
+        let (channels, routing) = mask_sizes(sizes).ok_or(format!("{key} is not understood"))?;
+        let mask = routing.mask(channels);
+        let tasks = mask.chunks_exact(channels);
+        let found: Vec<f64> = match field {
+            "mask" => mask.iter().map(|on| f64::from(u8::from(*on))).collect(),
+            "mask_start" => tasks.map(|task| task.iter().position(|on| *on).unwrap_or(0) as f64).collect(),
+            _ => tasks.map(|task| task.iter().filter(|on| **on).count() as f64).collect(),
+        };
+        errors.compare(&key, &found, &read(file, &key)?, Tolerance::Absolute(0.0))?;
+    }
+    let ModelConfig::Dit(DitConfig { width, depth, routing: Some(RoutingConfig::Dtr(routing)), .. }) =
+        &reference.config
+    else {
+        return Err("not a DiT with routed tasks".into());
+    };
+    for block in 0..*depth {
+        let key = format!("w.blocks.{block}.routing._unit_mapping");
+        let found: Vec<f64> = routing.mask(*width).iter().map(|on| f64::from(u8::from(*on))).collect();
+        errors.compare(&key, &found, &read(file, &key)?, Tolerance::Absolute(0.0))?;
+    }
+    Ok(())
+}
+
+/// `T<tasks>.C<channels>.beta<ratio>.alpha<curvature>`.
+fn mask_sizes(sizes: &str) -> Option<(usize, DtrConfig)> {
+    let (tasks, rest) = sizes.strip_prefix('T')?.split_once(".C")?;
+    let (channels, rest) = rest.split_once(".beta")?;
+    let (ratio, curvature) = rest.split_once(".alpha")?;
+    let (tasks, ratio, curvature) = (tasks.parse().ok()?, ratio.parse().ok()?, curvature.parse().ok()?);
+    Some((channels.parse().ok()?, DtrConfig { tasks, ratio, curvature }))
+}
+
+/// The experts of each block: what the gates give them, which are chosen at every time, and the masks that they make of the
+/// tokens.
+fn routers(file: &File, reference: &Reference, errors: &mut Errors) -> Result<(), String> {
+    let device = Device::flex();
+    let Network::Dit(network) = reference.network(file, &device)? else { return Err("not a DiT".into()) };
+    let x = tensor::<4>(file, "in.x", &device)?;
+    let (time, condition) = conditions(file, "in", &device)?;
+    let gates = network.gates(time.clone());
+    for (block, (routing, gate)) in network.routing.iter().zip(gates).enumerate() {
+        let Routing::Experts(experts) = routing else { return Err("no experts".into()) };
+        let name = |field: &str| format!("out64.router{block}.{field}");
+        errors.compare(&name("probs_active"), &values(gate)?, &read(file, &name("probs_active"))?, OUTPUT)?;
+        let (key, usage) = (name("topk_onehot_all_t"), network.usage().swap_remove(block));
+        errors.compare(&key, &values(usage)?, &read(file, &key)?, Tolerance::Absolute(0.0))?;
+        let tokens = network.tokens(x.clone(), time.clone(), &condition, block);
+        let time = silu(network.conditioning.time.forward(time.clone()));
+        let mask = experts.mask(tokens, time);
+        errors.compare(&name("mask"), &values(mask)?, &read(file, &name("mask"))?, OUTPUT)?;
+    }
+    Ok(())
+}
+
+/// The prior and its loss: the table, the costs of matching it, the least cost, and with the stored matching the loss of
+/// each image and the gates' gradients.
+fn prior(file: &File, reference: &Reference, errors: &mut Errors) -> Result<(), String> {
+    let ModelConfig::Dit(DitConfig { depth, routing: Some(RoutingConfig::Experts(config)), .. }) = &reference.config
+    else {
+        return Err("not a DiT with experts".into());
+    };
+    let table = routing::prior::prior(config, *depth);
+    let units = table.len() / config.tasks;
+    let numbers = |of: &[bool]| of.iter().map(|on| f64::from(u8::from(*on))).collect::<Vec<f64>>();
+    errors.compare(
+        "prior.unit_mapping",
+        &numbers(&table),
+        &read(file, "prior.unit_mapping")?,
+        Tolerance::Absolute(0.0),
+    )?;
+
+    let chosen: Vec<bool> = read(file, "prior.onehot_cat")?.into_iter().map(|on| on > 0.5).collect();
+    let costs = routing::prior::costs(&chosen, &table, units);
+    let found: Vec<f64> = costs.iter().map(|cost| *cost as f64).collect();
+    errors.compare("prior.cost", &found, &read(file, "prior.cost")?, Tolerance::Absolute(0.0))?;
+    for step in 0..20 {
+        let matched = routing::prior::matching(&costs, units, 0, step);
+        let cost: i64 = matched.iter().enumerate().map(|(unit, column)| costs[unit * units + column]).sum();
+        let expected = read(file, "prior.matched_cost")?;
+        errors.compare("prior.matched_cost", &[cost as f64], &expected, Tolerance::Absolute(0.0))?;
+    }
+
+    let device = Device::flex().autodiff();
+    let network = reference.network(file, &device)?;
+    let Network::Dit(dit) = &network else { return Err("not a DiT".into()) };
+    let (time, _) = conditions(file, "in", &device)?;
+    let tasks: Vec<usize> = read(file, "in.t")?.into_iter().map(|task| task as usize).collect();
+    let stored: Vec<usize> =
+        read(file, "prior.column_map_gate_to_prior")?.into_iter().map(|column| column as usize).collect();
+    let targets = routing::prior::targets(&table, &stored, &tasks);
+    let targets = Tensor::from_data(TensorData::new(targets, [tasks.len(), units]), &device);
+    let gates = Tensor::cat(dit.gates(time), 1);
+    errors.compare("prior.probs_cat", &values(gates.clone())?, &read(file, "prior.probs_cat")?, OUTPUT)?;
+    let losses = routing::prior::divergence(gates / *depth as f64, targets);
+    errors.compare("prior.jsd_per_sample", &values(losses.clone())?, &read(file, "prior.jsd_per_sample")?, OUTPUT)?;
+    let loss = losses.mean();
+    errors.compare("prior.jsd_loss", &values(loss.clone())?, &read(file, "prior.jsd_loss")?, OUTPUT)?;
+    let ours = gradients_of(&network, &loss.backward())?;
+    let theirs = reference.export(ours)?;
+    for key in file.keys() {
+        let Some(name) = key.strip_prefix("prior.grad.") else { continue };
+        let found = theirs.get(name).ok_or(format!("{name} has no gradient"))?;
+        errors.compare(&key, found, &read(file, &key)?, GRADIENT)?;
+    }
+    Ok(())
+}
+
+/// DiT with experts.
+fn switch_dit_config(file: &File) -> Result<Reference, String> {
+    let routing = file.metadata("routing").ok_or("the file has no routing")?;
+    let size = |value: &Value, key: &str| {
+        value.get(key).and_then(Value::as_u64).map(|size| size as usize).ok_or(format!("routing.{key} is missing"))
+    };
+    let experts = routing.get("param").ok_or("routing.param is missing")?;
+    let (count, active) = (size(experts, "num_experts")?, size(experts, "k")?);
+    let tasks = size(&routing, "taskcount")?;
+    let weight = routing.get("w_JSD").and_then(Value::as_f64).ok_or("routing.w_JSD is missing")?;
+    let mut reference = dit_config(file, false)?;
+    if let ModelConfig::Dit(config) = &mut reference.config {
+        reference.implementation = weights::Reference::SwitchDit;
+        let experts = ExpertsConfig { count, active, tasks, prior: weight, ..ExpertsConfig::default() };
+        config.routing = Some(RoutingConfig::Experts(experts));
+    }
+    Ok(reference)
+}
+
+/// DiT whose blocks work on some channels at each time.
+fn dtr_config(file: &File) -> Result<Reference, String> {
+    let number =
+        |key: &str| file.metadata(key).and_then(|value| value.as_f64()).ok_or(format!("the file has no {key}"));
+    let (tasks, ratio, curvature) = (number("taskcount")? as usize, number("sharing_ratio")?, number("alpha")?);
+    let mut reference = dit_config(file, false)?;
+    if let ModelConfig::Dit(config) = &mut reference.config {
+        reference.implementation = weights::Reference::Dtr;
+        config.routing = Some(RoutingConfig::Dtr(DtrConfig { tasks, ratio, curvature }));
+    }
+    Ok(reference)
+}
+
 fn dit_config(file: &File, is_sit: bool) -> Result<Reference, String> {
     let mut config = Config::of(file)?;
     let image = config.size("input_size")?;
@@ -218,7 +378,7 @@ fn dit_config(file: &File, is_sit: bool) -> Result<Reference, String> {
     Ok(Reference {
         config: ModelConfig::Dit(dit),
         shape: DataShape::images(channels, image, image).with_classes(classes),
-        keys: &DIT,
+        implementation: weights::Reference::Dit,
         first_half: is_sit && learned_variance,
     })
 }
@@ -257,7 +417,7 @@ fn adm_config(file: &File) -> Result<Reference, String> {
     Ok(Reference {
         config: ModelConfig::Unet(unet),
         shape: DataShape::images(channels, height, width).with_classes(classes),
-        keys: &ADM_UNET,
+        implementation: weights::Reference::Adm,
         first_half: false,
     })
 }

@@ -20,6 +20,10 @@ pub(crate) enum Command {
     Sample(Sample),
     /// Evaluate a trained run
     Eval(Eval),
+    /// Make a run of weights from another implementation
+    Import(Import),
+    /// Write a run's weights for another implementation
+    Export(Export),
     /// Print one hash over a run's newest checkpoint: equal digests mean equal runs
     Digest(Digest),
     /// Check, show or describe configuration files
@@ -137,6 +141,37 @@ pub(crate) struct Eval {
     /// Metric, as in the `[eval]` section: `{type = "frechet", features = "pixels"}`; may be repeated
     #[arg(long = "metric", value_name = "TABLE")]
     pub(crate) metrics: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Weights, `.safetensors` or PyTorch's `.pt` or `.pth`
+    pub(crate) file: PathBuf,
+    /// Configuration of the run that is made
+    pub(crate) config: PathBuf,
+    /// Implementation that made the file: dit, dtr, switch-dit or adm
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: String,
+    /// Entry of a PyTorch checkpoint that holds the weights, as in `ema`
+    #[arg(long, value_name = "KEY")]
+    pub(crate) part: Option<String>,
+    /// Run directory; by default `runs/<name>`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) trained: Trained,
+    /// Implementation that is to read the file: dit, dtr, switch-dit or adm
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: String,
+    /// `.safetensors` file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -43,6 +43,10 @@ pub(crate) struct ConditioningConfig<'a> {
 pub(crate) struct Context {
     /// SiLU of the vector `[b, d]`: every block begins with it.
     pub(crate) embedding: Tensor<2>,
+    /// SiLU of the time's part of it alone.
+    pub(crate) time: Tensor<2>,
+    /// As the network was given them, `[b]`.
+    pub(crate) time_label: Tensor<1>,
     pub(crate) caption: Option<EncodedCaption>,
     pub(crate) dropout: Option<DropoutKey>,
 }
@@ -70,7 +74,8 @@ impl Conditioning {
         condition: &Condition,
         dropout: Option<DropoutKey>,
     ) -> Context {
-        let mut embedding = self.time.forward(time_label); // [b, d]
+        let time = self.time.forward(time_label.clone()); // [b, d]
+        let mut embedding = time.clone();
         if let Some(class) = self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch)) {
             embedding = embedding + class;
         }
@@ -78,6 +83,6 @@ impl Conditioning {
         if let (Some(layer), Some(caption)) = (&self.caption_mean, &caption) {
             embedding = embedding + layer.forward(caption.pooled.clone());
         }
-        Context { embedding: kernels::silu(embedding), caption, dropout }
+        Context { embedding: kernels::silu(embedding), time: kernels::silu(time), time_label, caption, dropout }
     }
 }

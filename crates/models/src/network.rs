@@ -7,7 +7,7 @@ use sinter_kernels::map_images;
 
 use crate::classifier::ClassifierConfig;
 use crate::condition::Condition;
-use crate::dit::{Dit, DitConfig};
+use crate::dit::{Dit, DitConfig, PriorTargets};
 use crate::initialization::Initialization;
 use crate::layers::DropoutKey;
 use crate::mlp::{MlpConfig, ResidualMlp};
@@ -108,6 +108,31 @@ impl Network {
             Self::Unet(network) => network.forward(x, time_label, condition, dropout),
             Self::Dit(network) => network.forward(x, time_label, condition, dropout),
             Self::Mlp(network) => network.forward(x, time_label, condition, dropout),
+        }
+    }
+
+    /// Which experts each time takes, a block after the other: ones and zeros `[tasks, experts]`; none where there are no
+    /// experts.
+    pub fn usage(&self) -> Vec<Tensor<2>> {
+        match self {
+            Self::Dit(network) => network.usage(),
+            Self::Unet(_) | Self::Mlp(_) => Vec::new(),
+        }
+    }
+
+    /// What the gates of experts are asked for in one update; `None` where nothing is. See [`Dit::prior_targets`].
+    pub fn prior_targets(&self, seed: u64, step: u64) -> Option<PriorTargets> {
+        match self {
+            Self::Dit(network) => network.prior_targets(seed, step),
+            Self::Unet(_) | Self::Mlp(_) => None,
+        }
+    }
+
+    /// The loss of each image `[b]` that `targets` add, for time labels `[b]`. See [`Dit::prior_losses`].
+    pub fn prior_losses(&self, time_label: Tensor<1>, targets: &PriorTargets) -> Option<Tensor<1>> {
+        match self {
+            Self::Dit(network) => Some(network.prior_losses(time_label, targets)),
+            Self::Unet(_) | Self::Mlp(_) => None,
         }
     }
 

@@ -16,7 +16,7 @@ use sinter_process::random::{Key, Stream};
 use sinter_process::{InputScale, Parameterization, Path, PathPoint, Prediction, TimeLabel, TimeLaw, Weight};
 use sinter_sampling::{Conditioner, Denoiser, NetworkDenoiser, per_image, values};
 
-use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch, step};
+use crate::{Clock, Inference, Map, Method, MethodError, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
 const PART: &str = "model";
@@ -151,16 +151,25 @@ impl Method for DenoisingMethod {
         let key = Key::new(self.seed, Stream::TIME);
         let times = self.config.time.times(&self.config.path, &key, whole.first_image, whole.len());
         let points: Vec<PathPoint> = times.into_iter().map(|t| self.config.path.at(t)).collect();
+        let prior = self.model.network().prior_targets(self.seed, clock.step);
         step::one_network(&mut self.model, whole, clock, &self.device, |network, portion, range| {
             let dropout = self.config.condition_dropout;
             let condition = batch::condition(portion, &self.conditioner, dropout, self.seed, &self.device)?;
             let masks = DropoutKey { seed: self.seed, first_image: portion.first_image };
-            Ok(self.config.losses(
+            let mut of_gates = None;
+            let losses = self.config.losses(
                 batch::images(portion, &self.device),
                 batch::noise(portion, self.seed, Stream::NOISE, &self.device),
                 &points[range],
-                |input, labels| network.forward(input, labels, &condition, Some(masks)),
-            ))
+                |input, labels| {
+                    of_gates = prior.as_ref().and_then(|prior| network.prior_losses(labels.clone(), prior));
+                    network.forward(input, labels, &condition, Some(masks))
+                },
+            );
+            Ok(match of_gates {
+                Some(of_gates) => losses + of_gates,
+                None => losses,
+            })
         })
     }
 
@@ -220,4 +229,28 @@ impl Inference for DenoisingInference<'_> {
     fn denoiser(&self) -> Option<&dyn Denoiser> {
         Some(&self.denoiser)
     }
+
+    /// Where there are experts, which of them each time takes: times from left to right, the experts of one block below
+    /// each other, the first block at the top.
+    fn maps(&self) -> Vec<Map> {
+        let usage = self.denoiser.network.usage();
+        expert_usage(&usage.into_iter().map(Tensor::transpose).collect::<Vec<_>>()).into_iter().collect()
+    }
+}
+
+/// The picture of `[experts, tasks]` ones and zeros of each block.
+fn expert_usage(blocks: &[Tensor<2>]) -> Option<Map> {
+    /// Pixels of an expert's row, and between blocks.
+    const ROW: usize = 8;
+    const GAP: usize = 4;
+    let width = blocks.first()?.dims()[1];
+    let mut values = Vec::new();
+    for (i, block) in blocks.iter().enumerate() {
+        values.extend(std::iter::repeat_n(0.0, if i > 0 { GAP * width } else { 0 }));
+        let chosen = (block.clone() * 2.0 - 1.0).into_data().iter::<f32>().collect::<Vec<f32>>();
+        for row in chosen.chunks_exact(width) {
+            values.extend(std::iter::repeat_n(row, ROW).flatten());
+        }
+    }
+    Some(Map { name: "experts", size: [values.len() / width, width], values })
 }

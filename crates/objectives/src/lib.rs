@@ -16,6 +16,6 @@ mod tally;
 pub use classifier::Classification;
 pub use denoising::Denoising;
 pub use error::MethodError;
-pub use method::{Clock, Inference, Method, Setup, Weights};
+pub use method::{Clock, Inference, Map, Method, Setup, Weights};
 pub use objective::ObjectiveConfig;
 pub use tally::Tally;

@@ -69,4 +69,20 @@ pub trait Inference {
 
     /// The model as a sampler sees it; none if it does not generate.
     fn denoiser(&self) -> Option<&dyn Denoiser>;
+
+    /// What else of it is worth looking at.
+    fn maps(&self) -> Vec<Map> {
+        Vec::new()
+    }
+}
+
+/// A picture of something that a model learned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// What it shows, as in a file's name.
+    pub name: &'static str,
+    /// Height and width in pixels.
+    pub size: [usize; 2],
+    /// Row-major, from -1 (dark) to 1.
+    pub values: Vec<f32>,
 }

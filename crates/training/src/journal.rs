@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sinter_evaluation::Samples;
 use sinter_models::parameters::Arrays;
+use sinter_objectives::Map;
 
 use crate::logging::tensorboard::{EventWriter, hyperparameters};
 use crate::logging::{grid, jsonl, progress::Progress, save, tensorboard};
@@ -85,6 +86,18 @@ impl Journal {
         save(&picture, path)?;
         if let Some(events) = &mut self.events {
             events.image(images, "samples", &picture)?;
+        }
+        Ok(())
+    }
+
+    /// A picture of something that the model learned.
+    pub(crate) fn map(&mut self, path: &Path, images: u64, map: &Map) -> Result<(), TrainingError> {
+        let [height, width] = map.size;
+        let layout = grid::Layout { scale: Some(1), ..grid::Layout::default() };
+        let picture = grid::grid(&map.values, [1, 1, height, width], layout)?;
+        save(&picture, path)?;
+        if let Some(events) = &mut self.events {
+            events.image(images, map.name, &picture)?;
         }
         Ok(())
     }

@@ -100,6 +100,11 @@ impl RunDirectory {
         self.root.join("samples").join(format!("{images}.png"))
     }
 
+    /// `samples/<images>-<name>.png`: a picture of something that the model learned.
+    pub fn map_path(&self, images: u64, name: &str) -> PathBuf {
+        self.root.join("samples").join(format!("{images}-{name}.png"))
+    }
+
     /// `eval/`.
     pub fn evaluations(&self) -> PathBuf {
         self.root.join("eval")

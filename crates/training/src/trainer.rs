@@ -82,16 +82,8 @@ impl<'a> Trainer<'a> {
         let device = config.device.open()?;
         let (source, conditioner) = open_data(config)?;
         let config_hash = config.hash();
-        run.write_provenance(&Provenance {
-            version: env!("CARGO_PKG_VERSION").into(),
-            burn: "0.22.1".into(),
-            command: session.command.clone(),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            device: config.device.name.clone(),
-            threads: config.device.threads,
-            config_hash: config_hash.clone(),
-            data: Manifest::of(source.as_ref(), Split::Train),
-        })?;
+        let data = Manifest::of(source.as_ref(), Split::Train);
+        run.write_provenance(&provenance(config, session.command.clone(), data))?;
 
         let mut method = build_method(config, &conditioner, &device)?;
         let latest = Checkpoint::latest(&run.checkpoints())?;
@@ -251,6 +243,10 @@ impl<'a> Trainer<'a> {
             let samples = generation.run(denoiser, &self.conditioner, &self.device, |_| {})?;
             self.journal.grid(&self.run.samples_path(self.progress.images), self.progress.images, &samples)?;
         }
+        for map in inference.maps() {
+            let images = self.progress.images;
+            self.journal.map(&self.run.map_path(images, map.name), images, &map)?;
+        }
         Ok(())
     }
 
@@ -343,6 +339,20 @@ pub(crate) fn build_method(
 ) -> Result<Box<dyn Method>, TrainingError> {
     let (model, optimizer, seed) = (&config.model, &config.optimizer, config.seed);
     Ok(config.objective.build(&Setup { model, optimizer, conditioner, device, seed })?)
+}
+
+/// What makes a run now.
+pub(crate) fn provenance(config: &Config, command: Vec<String>, data: Manifest) -> Provenance {
+    Provenance {
+        version: env!("CARGO_PKG_VERSION").into(),
+        burn: "0.22.1".into(),
+        command,
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        device: config.device.name.clone(),
+        threads: config.device.threads,
+        config_hash: config.hash(),
+        data,
+    }
 }
 
 /// Fresh averages of every averaged part, by half-life.

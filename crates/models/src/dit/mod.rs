@@ -2,15 +2,18 @@
 
 mod block;
 mod network;
+mod prior;
 
 pub use block::{DitBlock, FinalLayer, NormedCrossAttention};
 pub use network::Dit;
+pub use prior::PriorTargets;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 
 use crate::caption::CaptionConfig;
+use crate::routing::RoutingConfig;
 use crate::shape::DataShape;
 
 /// A DiT with adaLN-Zero blocks. The defaults are those of DiT-S/2.
@@ -33,6 +36,8 @@ pub struct DitConfig {
     pub learned_variance: bool,
     /// Probability of dropout after attention and after the two-layer network (0 in the paper).
     pub dropout: f64,
+    /// What blocks do with the time as a task; nothing where not given.
+    pub routing: Option<RoutingConfig>,
     /// The caption encoder, for data with captions.
     pub caption: CaptionConfig,
 }
@@ -48,6 +53,7 @@ impl Default for DitConfig {
             null_class: true,
             learned_variance: false,
             dropout: 0.0,
+            routing: None,
             caption: CaptionConfig::default(),
         }
     }
@@ -75,6 +81,9 @@ impl DitConfig {
         let hidden = self.mlp_ratio.is_finite() && self.hidden() > 0;
         problems.check(hidden, "mlp_ratio", "must leave at least one hidden feature");
         problems.check((0.0..1.0).contains(&self.dropout), "dropout", "must be at least 0 and below 1");
+        if let Some(routing) = &self.routing {
+            problems.nest("routing", routing.validate());
+        }
         if shape.has_captions() {
             problems.nest("caption", self.caption.validate());
         }

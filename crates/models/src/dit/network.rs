@@ -7,6 +7,7 @@ use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{DropoutKey, PatchEmbedding, sine_cosine_positions, unpatchify};
+use crate::routing::{ExpertsConfig, Routing, RoutingConfig};
 use crate::shape::DataShape;
 
 /// Sines and cosines of the time label.
@@ -18,13 +19,17 @@ pub struct Dit {
     /// Image to tokens.
     pub patch_embedding: PatchEmbedding,
     /// `[1, n, d]`, fixed.
-    positions: Tensor<3>,
+    pub(super) positions: Tensor<3>,
     /// Time, class and caption.
     pub conditioning: Conditioning,
     /// The transformer.
     pub blocks: Vec<DitBlock>,
+    /// Of each block, where there is any.
+    pub routing: Vec<Routing>,
     /// Tokens to patches.
     pub final_layer: FinalLayer,
+    #[module(skip)]
+    pub(super) experts_config: Option<ExpertsConfig>,
     patch: usize,
 }
 
@@ -48,6 +53,14 @@ impl Dit {
             positions: Tensor::from_data(positions, init.device()),
             conditioning: Conditioning::new(conditioning, shape, init),
             blocks: (0..config.depth).map(|_| DitBlock::new(config, shape.has_captions(), init)).collect(),
+            routing: match &config.routing {
+                Some(routing) => Routing::of_blocks(routing, width, config.depth, init),
+                None => Vec::new(),
+            },
+            experts_config: match &config.routing {
+                Some(RoutingConfig::Experts(config)) => Some(config.clone()),
+                _ => None,
+            },
             final_layer: FinalLayer::new(width, patch * patch * outputs, init),
             patch,
         }
@@ -77,6 +90,9 @@ impl Dit {
     /// Images `[b, c, h, w]` to tokens `[b, n, d]`, through some blocks.
     fn through(&self, blocks: &[DitBlock], x: Tensor<4>, context: &Context) -> Tensor<3> {
         let tokens = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]
-        blocks.iter().fold(tokens, |tokens, block| block.forward(tokens, context))
+        blocks.iter().enumerate().fold(tokens, |tokens, (i, block)| match self.routing.get(i) {
+            None => block.forward(tokens, context),
+            Some(routing) => routing.through(tokens, context, |tokens| block.forward(tokens, context)),
+        })
     }
 }

@@ -17,7 +17,7 @@ use crate::parameters::{Array, Arrays};
 /// [`WeightsError`] if the file cannot be read, is damaged, or holds a tensor that is not floating-point.
 pub fn read(path: impl AsRef<Path>) -> Result<(Arrays, BTreeMap<String, String>), WeightsError> {
     let path = path.as_ref();
-    let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
+    let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), kind: "safetensors", reason };
     let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
@@ -96,7 +96,7 @@ fn floats(view: &TensorView) -> Option<Vec<f32>> {
     })
 }
 
-fn elements<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+pub(super) fn elements<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     data.as_chunks::<N>().0.iter().map(|bytes| value(*bytes)).collect()
 }
 

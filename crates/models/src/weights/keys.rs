@@ -8,7 +8,9 @@ use crate::parameters::{Array, Arrays};
 pub struct KeyMap {
     /// The layers; of those that match a name, the first counts.
     pub layers: &'static [Rename],
-    /// Their tensors that are fixed by the configuration, so that ours has none.
+    /// Single tensors, by their whole names; looked at before the layers.
+    pub tensors: &'static [Rename],
+    /// Their tensors that are fixed by the configuration, so that ours has none; `*` as in [`Rename`].
     pub fixed: &'static [&'static str],
 }
 
@@ -42,7 +44,7 @@ impl KeyMap {
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
     pub fn import(&self, theirs: Arrays) -> Result<Arrays, WeightsError> {
-        let wanted = theirs.into_iter().filter(|(name, _)| !self.fixed.contains(&name.as_str()));
+        let wanted = theirs.into_iter().filter(|(name, _)| !self.is_fixed(name));
         translate(wanted, |name| self.rename(name, |rule| (rule.theirs, rule.ours)), Layout::import)
     }
 
@@ -54,12 +56,23 @@ impl KeyMap {
         translate(ours.into_iter(), |name| self.rename(name, |rule| (rule.ours, rule.theirs)), Layout::export)
     }
 
+    fn is_fixed(&self, name: &str) -> bool {
+        self.fixed.iter().any(|fixed| captures(fixed, name).is_some())
+    }
+
     /// The new name of a parameter, and its layout if it is a weight.
     fn rename(
         &self,
         name: &str,
         direction: impl Fn(&Rename) -> (&'static str, &'static str),
     ) -> Option<(String, Layout)> {
+        let single = |rule: &Rename| {
+            let (from, to) = direction(rule);
+            Some((fill(to, &captures(from, name)?), rule.layout))
+        };
+        if let Some(found) = self.tensors.iter().find_map(single) {
+            return Some(found);
+        }
         let (layer, part) = name.rsplit_once('.')?;
         self.layers.iter().find_map(|rule| {
             let (from, to) = direction(rule);

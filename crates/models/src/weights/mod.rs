@@ -2,13 +2,21 @@
 
 mod file;
 mod keys;
+mod pickle;
+mod pytorch;
+mod reference;
 mod tables;
 
 pub use file::{read, write};
 pub use keys::{KeyMap, Layout, Rename};
+pub use reference::Reference;
 pub use tables::{ADM_UNET, DIT};
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::parameters::Arrays;
 
 /// Why weights could not be read, written or renamed.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +29,23 @@ pub enum WeightsError {
         /// What it said.
         source: std::io::Error,
     },
-    /// The file is not a valid safetensors file.
-    #[error("{path} is not a valid safetensors file: {reason}")]
+    /// The file is not a valid one of its kind.
+    #[error("{path} is not a valid {kind} file: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
+        /// What it should be.
+        kind: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A pickle names types that weights do not need. Nothing of it was run or read.
+    #[error("{path} imports {}, which weights do not need: nothing was read from it", .names.join(", "))]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The types.
+        names: Vec<String>,
     },
     /// A tensor holds something other than floating-point numbers.
     #[error("{path}: tensor {name} holds {found}, not floating-point numbers")]
@@ -42,4 +60,31 @@ pub enum WeightsError {
     /// Names or shapes that a key map does not know; all are listed, one a line.
     #[error("these tensors have no counterpart:\n{}", .0.join("\n"))]
     Unmapped(Vec<String>),
+}
+
+/// Every tensor of a file made elsewhere, in the safetensors format or PyTorch's (`.pt`, `.pth`), as 32-bit floats; of the
+/// entry `part` alone, if it is given, where a PyTorch checkpoint keeps several.
+///
+/// # Errors
+/// [`WeightsError`] if the file cannot be read, is damaged, has no such part, or is a pickle that imports a type that
+/// weights do not need.
+pub fn read_any(path: impl AsRef<Path>, part: Option<&str>) -> Result<Arrays, WeightsError> {
+    let path = path.as_ref();
+    let refused = |source| WeightsError::Io { path: path.to_owned(), source };
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(9).read_to_end(&mut start)).map_err(refused)?;
+    match (&start[..], part) {
+        // The length of a header, then the header.
+        ([_, _, _, _, _, _, _, _, b'{'], None) => Ok(read(path)?.0),
+        ([_, _, _, _, _, _, _, _, b'{'], Some(part)) => {
+            let reason = format!("it has no parts, and so no `{part}`");
+            Err(WeightsError::Format { path: path.to_owned(), kind: "PyTorch", reason })
+        }
+        ([b'P', b'K', ..], _) => pytorch::read(path, part),
+        _ => {
+            let reason = "neither safetensors nor an archive that PyTorch 1.6 or newer saved; load it in Python and save its \
+                          state_dict again";
+            Err(WeightsError::Format { path: path.to_owned(), kind: "weights", reason: reason.into() })
+        }
+    }
 }

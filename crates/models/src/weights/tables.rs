@@ -3,7 +3,8 @@
 use super::keys::Layout::{Linear, Pointwise, Same};
 use super::{KeyMap, Layout, Rename};
 
-/// DiT and SiT (facebookresearch/DiT, willisma/SiT: `DiT`, `SiT` in models.py), for [`Dit`](crate::Dit).
+/// DiT and SiT (facebookresearch/DiT, willisma/SiT: `DiT`, `SiT` in models.py) and those with routed tasks
+/// (byeongjun-park/DTR) and experts (byeongjun-park/Switch-DiT), for [`Dit`](crate::Dit).
 pub const DIT: KeyMap = KeyMap {
     layers: &[
         layer("x_embedder.proj", "patch_embedding", Same),
@@ -17,8 +18,13 @@ pub const DIT: KeyMap = KeyMap {
         layer("blocks.*.adaLN_modulation.1", "blocks.*.modulation", Linear),
         layer("final_layer.adaLN_modulation.1", "final_layer.modulation", Linear),
         layer("final_layer.linear", "final_layer.projection", Linear),
+        layer("routers.*.f_gate.1", "routing.*.gate", Linear),
     ],
-    fixed: &["pos_embed"],
+    tensors: &[
+        layer("routers.*.experts.w", "routing.*.weight", Same),
+        layer("routers.*.experts.b", "routing.*.bias", Same),
+    ],
+    fixed: &["pos_embed", "blocks.*.routing._unit_mapping", "prior._unit_mapping", "full_time"],
 };
 
 /// ADM (openai/guided-diffusion: `UNetModel` in unet.py), for [`Unet`](crate::Unet).
@@ -42,6 +48,7 @@ pub const ADM_UNET: KeyMap = KeyMap {
         layer("out.0", "output_norm", Same),
         layer("out.2", "output_convolution", Same),
     ],
+    tensors: &[],
     fixed: &[],
 };
 

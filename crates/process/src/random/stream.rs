@@ -34,6 +34,8 @@ impl Stream {
     pub const VALIDATION_NOISE: Self = Self(11);
     /// Subsets and resamples of an evaluation.
     pub const EVALUATION: Self = Self(12);
+    /// The channels of a network's tasks.
+    pub const ROUTING: Self = Self(13);
     /// Draws of tests and examples.
     pub const TEST: Self = Self(255);
 

@@ -1,0 +1,150 @@
+//! Experts that times share (Switch-DiT, Park et al., "Switch Diffusion Transformer", 2024).
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Int, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sinter_config::Problems;
+use sinter_kernels as kernels;
+
+use crate::initialization::{Initialization, Rule, Start};
+use crate::layers::Linear;
+
+/// Linear experts in every block, of which each time takes the few that its gate gives most to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpertsConfig {
+    /// Experts of a block.
+    pub count: usize,
+    /// Experts that a time takes, at most `count`.
+    pub active: usize,
+    /// Tasks: times that the prior knows.
+    pub tasks: usize,
+    /// Weight of the loss that leads the gates to the prior; 0 for none.
+    pub prior: f64,
+    /// The prior's window of experts moves with this power of time.
+    pub curvature: f64,
+}
+
+impl Default for ExpertsConfig {
+    fn default() -> Self {
+        Self { count: 3, active: 2, tasks: 1000, prior: 1.0, curvature: 4.0 }
+    }
+}
+
+impl ExpertsConfig {
+    /// Every problem of these values.
+    pub fn validate(&self) -> Problems {
+        let mut problems = Problems::new();
+        problems.check(self.count > 0, "count", "must be at least 1");
+        let active = format!("must be at least 1 and at most the {} there are", self.count);
+        problems.check((1..=self.count).contains(&self.active), "active", active);
+        problems.check(self.tasks > 0, "tasks", "must be at least 1");
+        problems.check(self.prior >= 0.0 && self.prior.is_finite(), "prior", "must be finite and at least 0");
+        let curvature = self.curvature > 0.0 && self.curvature.is_finite();
+        problems.check(curvature, "curvature", "must be finite and above 0");
+        problems
+    }
+}
+
+/// The experts of one block. They start at zero, so that the block starts as one without.
+#[derive(Module, Debug)]
+pub struct Experts {
+    /// `[d] -> [experts]`, from the vector of time alone.
+    pub gate: Linear,
+    /// `[experts, d, d]`, each `[in, out]`.
+    pub weight: Param<Tensor<3>>,
+    /// `[experts, d]`.
+    pub bias: Param<Tensor<2>>,
+    active: usize,
+}
+
+impl Experts {
+    /// For tokens of `width` features.
+    pub fn new(config: &ExpertsConfig, width: usize, init: &mut Initialization) -> Self {
+        Self {
+            gate: Linear::new(width, config.count, Start::Xavier, init),
+            weight: init.parameter([config.count, width, width], Rule::ZEROS),
+            bias: init.parameter([config.count, width], Rule::ZEROS),
+            active: config.active,
+        }
+    }
+
+    /// How much each expert is given, `[b, experts]`, each row's sum 1, for SiLU of the vectors of time `[b, d]`.
+    pub fn probabilities(&self, time: Tensor<2>) -> Tensor<2> {
+        softmax(self.gate.forward(time), 1)
+    }
+
+    /// Ones for the active experts of each row of `probabilities`, zeros for the others; without gradients.
+    pub fn chosen(&self, probabilities: &Tensor<2>) -> Tensor<2> {
+        let [b, experts] = probabilities.dims();
+        let (_, indices) = probabilities.clone().detach().topk_with_indices(self.active, 1); // [b, active]
+        let numbers = Tensor::<1, Int>::arange(0..experts as i64, &probabilities.device()).reshape([1, 1, experts]);
+        let numbers = numbers.expand([b, self.active, experts]);
+        let equal = indices.reshape([b, self.active, 1]).expand([b, self.active, experts]).equal(numbers);
+        equal.float().sum_dim(1).reshape([b, experts])
+    }
+
+    /// `1 + sum p_j (x W_j + b_j)` over the active experts `j`, with the probabilities `p_j` as they are: tokens `[b, n, d]`
+    /// and SiLU of the vectors of time `[b, d]` to `[b, n, d]`.
+    ///
+    /// All tokens of an image take the same experts, and these are linear: their weights are mixed first, so that
+    /// each image costs one product whatever the number of experts.
+    pub fn mask(&self, x: Tensor<3>, time: Tensor<2>) -> Tensor<3> {
+        let [experts, width, _] = self.weight.dims();
+        let probabilities = self.probabilities(time);
+        let chosen = self.chosen(&probabilities);
+        let given = probabilities * chosen; // [b, experts]
+        let [b, _] = given.dims();
+        let weight = kernels::linear(given.clone(), self.weight.val().reshape([experts, width * width]), None);
+        let bias = kernels::linear(given, self.bias.val(), None); // [b, d]
+        x.matmul(weight.reshape([b, width, width])) + bias.unsqueeze_dim::<3>(1) + 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::testing::{assert_close, normal, randomized, values};
+
+    const WIDTH: usize = 4;
+
+    fn experts(count: usize, active: usize) -> Experts {
+        let config = ExpertsConfig { count, active, ..ExpertsConfig::default() };
+        randomized(Experts::new(&config, WIDTH, &mut Initialization::new(0, &Device::flex())))
+    }
+
+    /// The definition, one expert after the other.
+    fn mask(experts: &Experts, x: &Tensor<3>, time: &Tensor<2>) -> Vec<f32> {
+        let probabilities = values(&experts.probabilities(time.clone()));
+        let (weight, bias, x) = (values(&experts.weight.val()), values(&experts.bias.val()), values(x));
+        let count = bias.len() / WIDTH;
+        let mut mask = vec![1.0; x.len()];
+        for (token, mask) in mask.chunks_exact_mut(WIDTH).enumerate() {
+            let probabilities = &probabilities[token / 3 * count..][..count];
+            let larger = |j: usize| probabilities.iter().filter(|p| **p > probabilities[j]).count();
+            for j in (0..count).filter(|j| larger(*j) < experts.active) {
+                for (o, mask) in mask.iter_mut().enumerate() {
+                    let products = (0..WIDTH).map(|i| x[token * WIDTH + i] * weight[(j * WIDTH + i) * WIDTH + o]);
+                    *mask += probabilities[j] * (products.sum::<f32>() + bias[j * WIDTH + o]);
+                }
+            }
+        }
+        mask
+    }
+
+    #[test]
+    fn masks_are_the_definition_for_any_number_of_experts() {
+        let device = Device::flex();
+        let (x, time) = (normal::<3>(0, [5, 3, WIDTH], &device), normal::<2>(1, [5, WIDTH], &device) * 5.0);
+        for (count, active) in [(3, 2), (4, 1), (3, 3), (1, 1)] {
+            let experts = experts(count, active);
+            let chosen = values(&experts.chosen(&experts.probabilities(time.clone())));
+            assert!(chosen.chunks_exact(count).all(|row| row.iter().sum::<f32>() == active as f32), "{chosen:?}");
+            assert_close(&values(&experts.mask(x.clone(), time.clone())), &mask(&experts, &x, &time), 1e-5);
+        }
+    }
+}
