@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use serde_json::Value;
 use sinter_models::parameters::{self, Array, Arrays};
@@ -265,7 +264,7 @@ fn routers(file: &File, reference: &Reference, errors: &mut Errors) -> Result<()
         let (key, usage) = (name("topk_onehot_all_t"), network.usage().swap_remove(block));
         errors.compare(&key, &values(usage)?, &read(file, &key)?, Tolerance::Absolute(0.0))?;
         let tokens = network.tokens(x.clone(), time.clone(), &condition, block);
-        let time = silu(network.conditioning.time.forward(time.clone()));
+        let time = network.conditioning.time.forward(time.clone());
         let mask = experts.mask(tokens, time);
         errors.compare(&name("mask"), &values(mask)?, &read(file, &name("mask"))?, OUTPUT)?;
     }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use sinter_models::weights::Reference;
 
 /// Train, sample and evaluate diffusion and flow models.
 #[derive(Debug, Parser)]
@@ -143,15 +145,22 @@ pub(crate) struct Eval {
     pub(crate) metrics: Vec<String>,
 }
 
+/// The implementations by their names.
+fn references() -> impl TypedValueParser<Value = Reference> {
+    PossibleValuesParser::new(Reference::ALL.map(Reference::name)).try_map(|name| {
+        Reference::ALL.into_iter().find(|reference| reference.name() == name).ok_or("no such implementation")
+    })
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// Weights, `.safetensors` or PyTorch's `.pt` or `.pth`
     pub(crate) file: PathBuf,
     /// Configuration of the run that is made
     pub(crate) config: PathBuf,
-    /// Implementation that made the file: dit, dtr, switch-dit or adm
-    #[arg(long, value_name = "NAME")]
-    pub(crate) from: String,
+    /// Implementation that made the file
+    #[arg(long, value_name = "NAME", value_parser = references())]
+    pub(crate) from: Reference,
     /// Entry of a PyTorch checkpoint that holds the weights, as in `ema`
     #[arg(long, value_name = "KEY")]
     pub(crate) part: Option<String>,
@@ -166,9 +175,9 @@ pub(crate) struct Import {
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) trained: Trained,
-    /// Implementation that is to read the file: dit, dtr, switch-dit or adm
-    #[arg(long, value_name = "NAME")]
-    pub(crate) to: String,
+    /// Implementation that is to read the file
+    #[arg(long, value_name = "NAME", value_parser = references())]
+    pub(crate) to: Reference,
     /// `.safetensors` file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

@@ -43,7 +43,7 @@ pub(crate) struct ConditioningConfig<'a> {
 pub(crate) struct Context {
     /// SiLU of the vector `[b, d]`: every block begins with it.
     pub(crate) embedding: Tensor<2>,
-    /// SiLU of the time's part of it alone.
+    /// The time's part of that vector alone, before SiLU.
     pub(crate) time: Tensor<2>,
     /// As the network was given them, `[b]`.
     pub(crate) time_label: Tensor<1>,
@@ -83,6 +83,6 @@ impl Conditioning {
         if let (Some(layer), Some(caption)) = (&self.caption_mean, &caption) {
             embedding = embedding + layer.forward(caption.pooled.clone());
         }
-        Context { embedding: kernels::silu(embedding), time: kernels::silu(time), time_label, caption, dropout }
+        Context { embedding: kernels::silu(embedding), time, time_label, caption, dropout }
     }
 }

@@ -121,9 +121,9 @@ impl Network {
     }
 
     /// What the gates of experts are asked for in one update; `None` where nothing is. See [`Dit::prior_targets`].
-    pub fn prior_targets(&self, seed: u64, step: u64) -> Option<PriorTargets> {
+    pub fn prior_targets(&self, seed: u64, images: u64) -> Option<PriorTargets> {
         match self {
-            Self::Dit(network) => network.prior_targets(seed, step),
+            Self::Dit(network) => network.prior_targets(seed, images),
             Self::Unet(_) | Self::Mlp(_) => None,
         }
     }

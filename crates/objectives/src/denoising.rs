@@ -151,7 +151,7 @@ impl Method for DenoisingMethod {
         let key = Key::new(self.seed, Stream::TIME);
         let times = self.config.time.times(&self.config.path, &key, whole.first_image, whole.len());
         let points: Vec<PathPoint> = times.into_iter().map(|t| self.config.path.at(t)).collect();
-        let prior = self.model.network().prior_targets(self.seed, clock.step);
+        let prior = self.model.network().prior_targets(self.seed, clock.images);
         step::one_network(&mut self.model, whole, clock, &self.device, |network, portion, range| {
             let dropout = self.config.condition_dropout;
             let condition = batch::condition(portion, &self.conditioner, dropout, self.seed, &self.device)?;
@@ -231,7 +231,7 @@ impl Inference for DenoisingInference<'_> {
     }
 
     /// Where there are experts, which of them each time takes: times from left to right, the experts of one block below
-    /// each other, the first block at the top.
+    /// each other, the first block at the top; dark where they are taken.
     fn maps(&self) -> Vec<Map> {
         let usage = self.denoiser.network.usage();
         expert_usage(&usage.into_iter().map(Tensor::transpose).collect::<Vec<_>>()).into_iter().collect()
@@ -247,7 +247,7 @@ fn expert_usage(blocks: &[Tensor<2>]) -> Option<Map> {
     let mut values = Vec::new();
     for (i, block) in blocks.iter().enumerate() {
         values.extend(std::iter::repeat_n(0.0, if i > 0 { GAP * width } else { 0 }));
-        let chosen = (block.clone() * 2.0 - 1.0).into_data().iter::<f32>().collect::<Vec<f32>>();
+        let chosen = (block.clone() * -2.0 + 1.0).into_data().iter::<f32>().collect::<Vec<f32>>();
         for row in chosen.chunks_exact(width) {
             values.extend(std::iter::repeat_n(row, ROW).flatten());
         }

@@ -1,7 +1,6 @@
 //! The loss on the gates of a DiT with experts ([`routing::prior`](crate::routing::prior)).
 
 use burn::tensor::{Int, Tensor, TensorData};
-use sinter_kernels as kernels;
 
 use super::Dit;
 use crate::routing::prior::{costs, divergence, matching, prior, targets};
@@ -26,7 +25,7 @@ impl Dit {
 
     /// What every gate gives the experts of its block, `[b, experts]` each, for time labels `[b]`.
     pub fn gates(&self, time_label: Tensor<1>) -> Vec<Tensor<2>> {
-        let time = kernels::silu(self.conditioning.time.forward(time_label)); // [b, d]
+        let time = self.conditioning.time.forward(time_label); // [b, d]
         self.experts().map(|experts| experts.probabilities(time.clone())).collect()
     }
 
@@ -40,15 +39,15 @@ impl Dit {
         self.experts().zip(&gates).map(|(experts, gate)| experts.chosen(gate)).collect()
     }
 
-    /// The prior, its units matched with what the gates choose now; of several equal ways `seed` and `step` decide. `None` where
-    /// there are no experts, or no prior.
-    pub fn prior_targets(&self, seed: u64, step: u64) -> Option<PriorTargets> {
+    /// The prior, its units matched with what the gates choose now; of several equal ways `seed` and `images`, the clock,
+    /// decide. `None` where there are no experts, or no prior.
+    pub fn prior_targets(&self, seed: u64, images: u64) -> Option<PriorTargets> {
         let config = self.experts_config.clone().filter(|config| config.prior > 0.0)?;
         let prior = prior(&config, self.blocks.len());
         let units = prior.len() / config.tasks;
         let chosen = Tensor::cat(self.usage(), 1).greater_elem(0.5); // [tasks, units]
         let chosen: Vec<bool> = chosen.into_data().iter::<bool>().collect();
-        let matched = matching(&costs(&chosen, &prior, units), units, seed, step);
+        let matched = matching(&costs(&chosen, &prior, units), units, seed, images);
         let tasks: Vec<usize> = (0..config.tasks).collect();
         Some(PriorTargets { table: targets(&prior, &matched, &tasks), config })
     }

@@ -51,7 +51,7 @@ impl ExpertsConfig {
 /// The experts of one block. They start at zero, so that the block starts as one without.
 #[derive(Module, Debug)]
 pub struct Experts {
-    /// `[d] -> [experts]`, from the vector of time alone.
+    /// `[d] -> [experts]`, from SiLU of the vector of time alone.
     pub gate: Linear,
     /// `[experts, d, d]`, each `[in, out]`.
     pub weight: Param<Tensor<3>>,
@@ -71,9 +71,9 @@ impl Experts {
         }
     }
 
-    /// How much each expert is given, `[b, experts]`, each row's sum 1, for SiLU of the vectors of time `[b, d]`.
+    /// How much each expert is given, `[b, experts]`, each row's sum 1, for vectors of time `[b, d]`.
     pub fn probabilities(&self, time: Tensor<2>) -> Tensor<2> {
-        softmax(self.gate.forward(time), 1)
+        softmax(self.gate.forward(kernels::silu(time)), 1)
     }
 
     /// Ones for the active experts of each row of `probabilities`, zeros for the others; without gradients.
@@ -86,8 +86,8 @@ impl Experts {
         equal.float().sum_dim(1).reshape([b, experts])
     }
 
-    /// `1 + sum p_j (x W_j + b_j)` over the active experts `j`, with the probabilities `p_j` as they are: tokens `[b, n, d]`
-    /// and SiLU of the vectors of time `[b, d]` to `[b, n, d]`.
+    /// `1 + sum p_j (x W_j + b_j)` over the active experts `j`, with the probabilities `p_j` as they are: tokens
+    /// `[b, n, d]` and vectors of time `[b, d]` to `[b, n, d]`.
     ///
     /// All tokens of an image take the same experts, and these are linear: their weights are mixed first, so that
     /// each image costs one product whatever the number of experts.

@@ -35,12 +35,12 @@ pub fn costs(chosen: &[bool], prior: &[bool], units: usize) -> Vec<i64> {
 }
 
 /// For each unit of the network its column of the prior, at the least cost in all. Of several equal ways the `seed` and
-/// `step` choose one: both sides are put in random order first.
-pub fn matching(costs: &[i64], units: usize, seed: u64, step: u64) -> Vec<usize> {
+/// the clock, `images`, choose one: both sides are put in random order first.
+pub fn matching(costs: &[i64], units: usize, seed: u64, images: u64) -> Vec<usize> {
     let key = Key::new(seed, Stream::ROUTING);
     let order = |which: u64| {
         let mut draws = vec![0.0f32; units];
-        key.at(2 * step + which).fill_uniform(&mut draws);
+        key.at(2 * images + which).fill_uniform(&mut draws);
         let mut order: Vec<usize> = (0..units).collect();
         order.sort_by(|a, b| draws[*a].total_cmp(&draws[*b]));
         order

@@ -57,6 +57,14 @@ pub enum WeightsError {
         /// Its element type.
         found: String,
     },
+    /// The configuration's network is another reference's.
+    #[error("the configuration's network is one of `{made_by}`, not of `{named}`")]
+    OtherReference {
+        /// The reference that was named.
+        named: &'static str,
+        /// The one that has such a network.
+        made_by: &'static str,
+    },
     /// Names or shapes that a key map does not know; all are listed, one a line.
     #[error("these tensors have no counterpart:\n{}", .0.join("\n"))]
     Unmapped(Vec<String>),

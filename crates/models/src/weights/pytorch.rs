@@ -58,6 +58,10 @@ pub(super) fn read(path: &Path, part: Option<&str>) -> Result<Arrays, WeightsErr
         Some(part) => PytorchReader::with_top_level_key(path, part),
     };
     let tensors = reader.map_err(|error| damaged(error.to_string()))?.into_tensors();
+    if tensors.is_empty() {
+        // The reader does not follow a dictionary that stands in the file twice.
+        return Err(damaged("there are no tensors in it, or its part is the same as another: name that one".into()));
+    }
     let read = |(name, tensor): (String, Tensor)| {
         let values = floats(&tensor).map_err(|error| damaged(format!("{name}: {error}")))?;
         Ok((name, Array { shape: tensor.shape().to_vec(), values }))

@@ -39,6 +39,21 @@ impl Reference {
         }
     }
 
+    /// Fails for a DiT whose blocks do with time what those of the reference do not: names alone would not tell. (Those of
+    /// other networks do.)
+    fn check(self, model: &ModelConfig) -> Result<(), WeightsError> {
+        let ModelConfig::Dit(config) = model else { return Ok(()) };
+        let made_by = match &config.routing {
+            None => Self::Dit,
+            Some(RoutingConfig::Dtr(_) | RoutingConfig::Random(_)) => Self::Dtr,
+            Some(RoutingConfig::Experts(_)) => Self::SwitchDit,
+        };
+        if self == made_by {
+            return Ok(());
+        }
+        Err(WeightsError::OtherReference { named: self.name(), made_by: made_by.name() })
+    }
+
     fn keys(self) -> &'static KeyMap {
         match self {
             Self::Dit | Self::Dtr | Self::SwitchDit => &DIT,
@@ -83,8 +98,9 @@ impl Reference {
     ///
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that is not known, every shape that does not fit and every fixed tensor
-    /// that is not what the configuration fixes it to.
+    /// that is not what the configuration fixes it to; [`WeightsError::OtherReference`] for a DiT of another one.
     pub fn import(self, model: &ModelConfig, shape: &DataShape, theirs: Arrays) -> Result<Arrays, WeightsError> {
+        self.check(model)?;
         let agree = |ours: &Array, theirs: &Array| {
             ours.shape == theirs.shape
                 && ours.values.iter().zip(&theirs.values).all(|(ours, theirs)| (ours - theirs).abs() <= ROUNDING)
@@ -105,8 +121,10 @@ impl Reference {
     /// Our tensors under its names and in its layout, with all that its program looks for.
     ///
     /// # Errors
-    /// [`WeightsError::Unmapped`] with every name that is not known: of a network that it does not have.
+    /// [`WeightsError::Unmapped`] with every name that is not known, of a network that it does not have;
+    /// [`WeightsError::OtherReference`] for a DiT of another one.
     pub fn export(self, model: &ModelConfig, shape: &DataShape, ours: Arrays) -> Result<Arrays, WeightsError> {
+        self.check(model)?;
         let mut theirs = self.keys().export(ours)?;
         theirs.extend(self.fixed(model, shape));
         Ok(theirs)
@@ -145,6 +163,19 @@ mod tests {
             let ours = parameters::read(&network).unwrap();
             let theirs = reference.export(&model, &shape, ours.clone()).unwrap();
             assert_eq!(reference.import(&model, &shape, theirs).unwrap(), ours, "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn a_dit_of_another_reference_is_refused() {
+        let shape = DataShape::images(3, 8, 8).with_classes(4);
+        for (made_by, model) in networks().into_iter().filter(|(_, model)| matches!(model, ModelConfig::Dit(_))) {
+            let ours = parameters::read(&model.build(&shape, &Device::flex(), 0).unwrap()).unwrap();
+            for other in Reference::ALL.into_iter().filter(|other| *other != made_by) {
+                let message = other.export(&model, &shape, ours.clone()).unwrap_err().to_string();
+                assert!(message.contains(made_by.name()) && message.contains(other.name()), "{message}");
+                assert!(other.import(&model, &shape, Arrays::new()).is_err());
+            }
         }
     }
 

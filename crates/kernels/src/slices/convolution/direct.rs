@@ -293,6 +293,7 @@ unsafe fn tile_of<V: Vector, const OUTPUTS: usize, const VECTORS: usize>(
                 let mut pixels = [V::zero(); VECTORS];
                 for (v, pixels) in pixels.iter_mut().enumerate() {
                     *pixels = V::load(start.add(v * V::WIDTH));
+                    // The next channel's: its plane begins elsewhere, where no processor looks ahead by itself.
                     V::prefetch(start.wrapping_add(plane.len() + v * V::WIDTH));
                 }
                 for (o, sums) in sums.iter_mut().enumerate() {
