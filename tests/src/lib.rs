@@ -2,4 +2,5 @@
 
 pub mod golden;
 pub mod losses;
+pub mod models;
 pub mod samplers;

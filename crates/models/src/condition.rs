@@ -12,6 +12,8 @@ pub struct Condition {
     pub class: Option<Tensor<1, Int>>,
     /// Captions, one a row.
     pub caption: Option<Caption>,
+    /// How each image was augmented, `[b, labels]`; zeros, or `None`, where none was.
+    pub augmentation: Option<Tensor<2>>,
 }
 
 impl Condition {
@@ -22,12 +24,12 @@ impl Condition {
 
     /// Classes `[b]` only.
     pub fn of_class(class: Tensor<1, Int>) -> Self {
-        Self { class: Some(class), caption: None }
+        Self { class: Some(class), ..Self::default() }
     }
 
     /// Captions only.
     pub fn of_caption(caption: Caption) -> Self {
-        Self { class: None, caption: Some(caption) }
+        Self { caption: Some(caption), ..Self::default() }
     }
 
     /// What some of the images are asked for.
@@ -40,6 +42,7 @@ impl Condition {
         Self {
             class: self.class.clone().map(|class| class.narrow(0, start, count)),
             caption: self.caption.as_ref().map(caption),
+            augmentation: self.augmentation.clone().map(|labels| labels.narrow(0, start, count)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a network is told besides the image: time, class and caption, as one vector and, for captions, tokens.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
@@ -15,6 +15,8 @@ use crate::shape::DataShape;
 pub struct Conditioning {
     /// The time label's.
     pub time: TimeEmbedding,
+    /// `[labels, features]`, added to the time's cosines and sines; for networks that are told how images were augmented.
+    pub augmentation: Option<Param<Tensor<2>>>,
     /// The class's, for data with labels.
     pub class: Option<ClassEmbedding>,
     /// Reads captions, for data with them.
@@ -30,6 +32,8 @@ pub(crate) struct ConditioningConfig<'a> {
     /// Features of the vector.
     pub(crate) width: usize,
     pub(crate) null_class: bool,
+    /// Numbers that tell how an image was augmented.
+    pub(crate) augmentation: usize,
     /// `None` where the network cannot read captions.
     pub(crate) caption: Option<&'a CaptionConfig>,
     /// Of the layers that make vectors of time and caption.
@@ -53,13 +57,14 @@ pub(crate) struct Context {
 
 impl Conditioning {
     pub(crate) fn new(config: ConditioningConfig, shape: &DataShape, init: &mut Initialization) -> Self {
-        let ConditioningConfig { time_features, width, null_class, caption, start, class_rule } = config;
+        let ConditioningConfig { time_features, width, null_class, augmentation, caption, start, class_rule } = config;
         let time = TimeEmbedding::new(time_features, width, start, init);
         let has_classes = shape.has_classes();
         let class = has_classes.then(|| ClassEmbedding::new(shape.classes, null_class, width, class_rule, init));
         let caption = caption.filter(|_| shape.has_captions());
         Self {
             time,
+            augmentation: (augmentation > 0).then(|| init.parameter([augmentation, time_features], Rule::ZEROS)),
             class,
             caption: caption.map(|config| CaptionEncoder::new(config, shape, init)),
             caption_mean: caption.map(|config| Linear::new(config.width, width, start, init)),
@@ -74,7 +79,11 @@ impl Conditioning {
         condition: &Condition,
         dropout: Option<DropoutKey>,
     ) -> Context {
-        let time = self.time.forward(time_label.clone()); // [b, d]
+        let mut features = self.time.features(time_label.clone());
+        if let (Some(weight), Some(augmentation)) = (&self.augmentation, &condition.augmentation) {
+            features = features + kernels::linear(augmentation.clone(), weight.val(), None);
+        }
+        let time = self.time.mlp.forward_silu(features); // [b, d]
         let mut embedding = time.clone();
         if let Some(class) = self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch)) {
             embedding = embedding + class;

@@ -93,6 +93,15 @@ impl Rule {
         Self::Uniform { bound: (fan_in as f64).powf(-0.5) as f32 }
     }
 
+    /// The same, every element times `gain`.
+    pub fn times(self, gain: f32) -> Self {
+        match self {
+            Self::Constant(value) => Self::Constant(value * gain),
+            Self::Normal { deviation } => Self::Normal { deviation: deviation * gain },
+            Self::Uniform { bound } => Self::Uniform { bound: bound * gain },
+        }
+    }
+
     /// Normal with standard deviation `deviation`.
     pub fn normal(deviation: f32) -> Self {
         Self::Normal { deviation }
@@ -100,12 +109,14 @@ impl Rule {
 }
 
 /// How a layer with a weight and a bias starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
     /// Weight and bias uniform on `+-1/sqrt(fan_in)`, PyTorch's default.
     FanIn,
     /// Weight by [`Rule::xavier`], bias zero.
     Xavier,
+    /// Weight by [`Rule::xavier`] times this, bias zero.
+    XavierTimes(f32),
     /// Weight normal with standard deviation 0.02, bias zero.
     Small,
     /// Weight and bias zero: what follows starts as if the layer were not there.
@@ -118,6 +129,7 @@ impl Start {
         match self {
             Self::FanIn => (Rule::fan_in(fan_in), Rule::fan_in(fan_in)),
             Self::Xavier => (Rule::xavier(fan_in, fan_out), Rule::ZEROS),
+            Self::XavierTimes(gain) => (Rule::xavier(fan_in, fan_out).times(gain), Rule::ZEROS),
             Self::Small => (Rule::normal(0.02), Rule::ZEROS),
             Self::Zero => (Rule::ZEROS, Rule::ZEROS),
         }

@@ -32,6 +32,7 @@ mod network;
 pub mod parameters;
 pub mod routing;
 mod shape;
+pub mod song_unet;
 #[cfg(test)]
 mod testing;
 pub mod unet;
@@ -47,4 +48,5 @@ pub use mlp::{MlpConfig, ResidualMlp};
 pub use network::{ModelConfig, Network};
 pub use routing::RoutingConfig;
 pub use shape::DataShape;
+pub use song_unet::{SongUnet, SongUnetConfig};
 pub use unet::{Unet, UnetConfig};

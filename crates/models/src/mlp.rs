@@ -91,6 +91,7 @@ impl ResidualMlp {
             time_features: TIME_FEATURES,
             width,
             null_class: config.null_class,
+            augmentation: 0,
             caption: None,
             start: Start::FanIn,
             class_rule: Rule::normal(1.0),

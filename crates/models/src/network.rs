@@ -12,6 +12,7 @@ use crate::initialization::Initialization;
 use crate::layers::DropoutKey;
 use crate::mlp::{MlpConfig, ResidualMlp};
 use crate::shape::DataShape;
+use crate::song_unet::{SongUnet, SongUnetConfig};
 use crate::unet::{Unet, UnetConfig};
 
 /// The `[model]` section: which backbone, and its sizes.
@@ -20,6 +21,8 @@ use crate::unet::{Unet, UnetConfig};
 pub enum ModelConfig {
     /// A convolutional pyramid with attention.
     Unet(UnetConfig),
+    /// A convolutional pyramid in the layout of DDPM++ and NCSN++.
+    SongUnet(SongUnetConfig),
     /// A transformer over patches.
     Dit(DitConfig),
     /// A residual multilayer perceptron, for points in the plane.
@@ -33,6 +36,7 @@ impl ModelConfig {
     pub fn validate(&self, shape: &DataShape) -> Problems {
         match self {
             Self::Unet(config) => config.validate(shape),
+            Self::SongUnet(config) => config.validate(shape),
             Self::Dit(config) => config.validate(shape),
             Self::Mlp(config) => config.validate(shape),
             Self::Classifier(config) => config.validate(shape),
@@ -52,6 +56,7 @@ impl ModelConfig {
         let mut init = Initialization::new(seed, device);
         Ok(match self {
             Self::Unet(config) => Network::Unet(Unet::new(config, shape, &mut init)),
+            Self::SongUnet(config) => Network::SongUnet(SongUnet::new(config, shape, &mut init)),
             Self::Dit(config) => Network::Dit(Dit::new(config, shape, &mut init)),
             Self::Mlp(config) => Network::Mlp(ResidualMlp::new(config, shape, &mut init)),
             Self::Classifier(_) => {
@@ -65,6 +70,8 @@ impl ModelConfig {
     pub fn has_null_class(&self) -> bool {
         match self {
             Self::Unet(config) => config.null_class,
+            // Its null class is no label at all.
+            Self::SongUnet(_) => true,
             Self::Dit(config) => config.null_class,
             Self::Mlp(config) => config.null_class,
             Self::Classifier(_) => false,
@@ -75,6 +82,7 @@ impl ModelConfig {
     pub fn learns_variance(&self) -> bool {
         match self {
             Self::Unet(config) => config.learned_variance,
+            Self::SongUnet(config) => config.learned_variance,
             Self::Dit(config) => config.learned_variance,
             Self::Mlp(_) | Self::Classifier(_) => false,
         }
@@ -87,6 +95,8 @@ impl ModelConfig {
 pub enum Network {
     /// See [`UnetConfig`].
     Unet(Unet),
+    /// See [`SongUnetConfig`].
+    SongUnet(SongUnet),
     /// See [`DitConfig`].
     Dit(Dit),
     /// See [`MlpConfig`].
@@ -106,6 +116,7 @@ impl Network {
     ) -> Tensor<4> {
         match self {
             Self::Unet(network) => network.forward(x, time_label, condition, dropout),
+            Self::SongUnet(network) => network.forward(x, time_label, condition, dropout),
             Self::Dit(network) => network.forward(x, time_label, condition, dropout),
             Self::Mlp(network) => network.forward(x, time_label, condition, dropout),
         }
@@ -116,7 +127,7 @@ impl Network {
     pub fn usage(&self) -> Vec<Tensor<2>> {
         match self {
             Self::Dit(network) => network.usage(),
-            Self::Unet(_) | Self::Mlp(_) => Vec::new(),
+            Self::Unet(_) | Self::SongUnet(_) | Self::Mlp(_) => Vec::new(),
         }
     }
 
@@ -124,7 +135,7 @@ impl Network {
     pub fn prior_targets(&self, seed: u64, images: u64) -> Option<PriorTargets> {
         match self {
             Self::Dit(network) => network.prior_targets(seed, images),
-            Self::Unet(_) | Self::Mlp(_) => None,
+            Self::Unet(_) | Self::SongUnet(_) | Self::Mlp(_) => None,
         }
     }
 
@@ -132,7 +143,7 @@ impl Network {
     pub fn prior_losses(&self, time_label: Tensor<1>, targets: &PriorTargets) -> Option<Tensor<1>> {
         match self {
             Self::Dit(network) => Some(network.prior_losses(time_label, targets)),
-            Self::Unet(_) | Self::Mlp(_) => None,
+            Self::Unet(_) | Self::SongUnet(_) | Self::Mlp(_) => None,
         }
     }
 
@@ -156,6 +167,7 @@ mod tests {
     use super::*;
     use crate::caption::{CaptionConfig, Vocabulary};
     use crate::parameters;
+    use crate::song_unet::{Decoder, Encoder, TimeFeatures};
     use crate::testing::{assert_close, device, normal, randomized, rounding, values};
 
     const SHAPE: DataShape =
@@ -181,7 +193,27 @@ mod tests {
         let dit = DitConfig { width: 16, depth: 2, heads: 2, dropout, caption, ..DitConfig::default() };
         let mlp = MlpConfig { width: 16, depth: 2, dropout, ..MlpConfig::default() };
         let points = DataShape::images(2, 1, 1).with_classes(3);
+        let labelled = DataShape::images(2, 8, 8).with_classes(3);
+        let song = SongUnetConfig {
+            channels: 8,
+            multipliers: vec![1, 2],
+            blocks: 1,
+            attention: vec![4],
+            dropout,
+            ..SongUnetConfig::default()
+        };
+        let ncsnpp = SongUnetConfig {
+            time_features: TimeFeatures::Fourier { scale: 0.01 },
+            time_width: Some(16),
+            encoder: Encoder::Residual,
+            filter: vec![1.0, 3.0, 3.0, 1.0],
+            ..song.clone()
+        };
+        let skip = SongUnetConfig { encoder: Encoder::Skip, decoder: Decoder::Skip, ..ncsnpp.clone() };
         vec![
+            (ModelConfig::SongUnet(song), labelled.clone()),
+            (ModelConfig::SongUnet(ncsnpp), labelled.clone()),
+            (ModelConfig::SongUnet(skip), labelled),
             (ModelConfig::Unet(unet), SHAPE),
             (ModelConfig::Unet(patches), SHAPE),
             (ModelConfig::Unet(plain), SHAPE),
@@ -196,7 +228,7 @@ mod tests {
         let captions: Vec<&str> = ["red", "blue red", "", "green"].into_iter().cycle().take(batch).collect();
         let vocabulary = Vocabulary::new(["red", "green", "blue"]).unwrap();
         let caption = vocabulary.caption(&captions, shape.caption_length.max(4), device).unwrap();
-        Condition { class: Some(class), caption: Some(caption) }
+        Condition { class: Some(class), caption: Some(caption), augmentation: None }
     }
 
     fn inputs(shape: &DataShape, batch: usize, device: &Device) -> (Tensor<4>, Tensor<1>) {

@@ -38,9 +38,25 @@ pub enum ParameterError {
     },
 }
 
-/// How many numbers are trained.
+/// How many numbers are trained, or would be if nothing were held fixed on purpose.
 pub fn count<M: Module>(module: &M) -> usize {
-    module.num_params()
+    struct Count(usize, bool);
+    impl ModuleVisitor for Count {
+        fn enter_module(&mut self, _name: &str, container: &str) {
+            self.1 |= Path::is_frozen(container);
+        }
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.1 &= !Path::is_frozen(container);
+        }
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if !self.1 {
+                self.0 += parameter.lazy_shape().num_elements();
+            }
+        }
+    }
+    let mut visitor = Count(0, false);
+    module.visit(&mut visitor);
+    visitor.0
 }
 
 /// The shape of every parameter. Nothing is initialized or read.
@@ -215,15 +231,24 @@ struct Path(Vec<String>);
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        if !Self::is_variant(container) {
+        if !Self::leaves_no_trace(container) {
             self.0.push(name.to_owned());
         }
     }
 
     fn exit(&mut self, container: &str) {
-        if !Self::is_variant(container) {
+        if !Self::leaves_no_trace(container) {
             self.0.pop();
         }
+    }
+
+    fn leaves_no_trace(container: &str) -> bool {
+        Self::is_variant(container) || Self::is_frozen(container)
+    }
+
+    /// A [`Frozen`](crate::layers::Frozen), whose one field is its numbers.
+    fn is_frozen(container: &str) -> bool {
+        container == "Struct:Frozen"
     }
 
     fn name(&self) -> String {

@@ -1,5 +1,7 @@
 //! How a network is fed and read.
 
+use std::f64::consts::LN_2;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
@@ -54,14 +56,27 @@ pub enum TimeLabel {
     /// `1000 t`: fits the sinusoidal embeddings that were made for the indices of DDPM.
     #[default]
     Thousand,
+    /// `factor t`.
+    Scaled {
+        /// What time 1 is told as (999 in EDM's form of variance-preserving networks).
+        factor: f64,
+    },
     /// The index of a chain of so many steps, `steps t - 1`, fractional between indices; 0 at the least.
     Index {
         /// Steps of the chain.
         #[serde(default = "thousand")]
         steps: usize,
     },
+    /// The index of the chain's level whose noise `sigma / alpha` is nearest (EDM's form of improved DDPM's networks).
+    NearestIndex {
+        /// Steps of the chain.
+        #[serde(default = "thousand")]
+        steps: usize,
+    },
     /// `ln(sigma / alpha) / 4` (EDM's `c_noise`, Karras et al. 2022, table 1).
     LogSigma,
+    /// `ln(sigma / (2 alpha))` (EDM's form of variance-exploding networks).
+    LogHalfSigma,
     /// `lambda = ln(alpha / sigma)`.
     HalfLogSnr,
     /// The path's native time: sigma, angle, index (see [`Path::native_time`]).
@@ -78,8 +93,11 @@ impl TimeLabel {
         match *self {
             Self::Unit => point.t,
             Self::Thousand => 1000.0 * point.t,
+            Self::Scaled { factor } => factor * point.t,
             Self::Index { steps } => (steps as f64 * point.t - 1.0).max(0.0),
+            Self::NearestIndex { steps } => nearest_index(steps, path, point),
             Self::LogSigma => -0.25 * point.lambda(),
+            Self::LogHalfSigma => -point.lambda() - LN_2,
             Self::HalfLogSnr => point.lambda(),
             Self::Native => path.native_time(point.t),
         }
@@ -88,11 +106,29 @@ impl TimeLabel {
     /// Every problem of the settings.
     pub fn validate(&self) -> Problems {
         let mut problems = Problems::new();
-        if let Self::Index { steps } = *self {
-            problems.check(steps > 0, "steps", "must be positive");
+        match *self {
+            Self::Index { steps } | Self::NearestIndex { steps } => {
+                problems.check(steps > 0, "steps", "must be positive");
+            }
+            Self::Scaled { factor } => {
+                problems.check(factor > 0.0 && factor.is_finite(), "factor", "must be finite and positive");
+            }
+            _ => {}
         }
         problems
     }
+}
+
+/// Of the two levels that enclose a point, the one whose noise is nearer; the first and last level beyond the ends.
+fn nearest_index(steps: usize, path: &Path, point: &PathPoint) -> f64 {
+    let last = steps as f64 - 1.0;
+    let below = (steps as f64 * point.t - 1.0).floor().clamp(0.0, last);
+    let above = (below + 1.0).min(last);
+    let distance = |index: f64| {
+        let level = path.at((index + 1.0) / steps as f64);
+        (level.sigma / level.alpha - point.sigma / point.alpha).abs()
+    };
+    if distance(above) < distance(below) { above } else { below }
 }
 
 /// Everything needed to feed a network and to read its output. It is part of every checkpoint: weights without it say
@@ -130,7 +166,7 @@ impl Parameterization {
         const NOISIEST: f64 = -4.382_026_634_673_881;
         let (first, last) = self.path.time_range();
         match self.prediction {
-            Prediction::Epsilon | Prediction::Score if self.path.at(last).alpha < 1e-3 => {
+            Prediction::Epsilon | Prediction::Score | Prediction::ScaledScore if self.path.at(last).alpha < 1e-3 => {
                 (first, self.path.time_of_lambda(NOISIEST).min(last))
             }
             _ => (first, last),

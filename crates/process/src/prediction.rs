@@ -27,7 +27,7 @@ pub struct Target {
 /// What a network's output stands for.
 ///
 /// All are linear in (x0, eps), and given the state each determines the others. V, velocity and F can be read at both
-/// ends of a path; epsilon and score say nothing about the data where alpha is 0, nor data about the noise where sigma
+/// ends of a path; epsilon and scores say nothing about the data where alpha is 0, nor data about the noise where sigma
 /// is 0: the coefficients are infinite there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -40,6 +40,8 @@ pub enum Prediction {
     V,
     /// The score of the noisy density, `-eps / sigma` (Song et al. 2021).
     Score,
+    /// The score times the noise's deviation, `-eps` (EDM's form of variance-exploding networks).
+    ScaledScore,
     /// The velocity of the path, `alpha' x0 + sigma' eps`; on the linear path `eps - x0` (Lipman et al. 2023).
     Velocity,
     /// The raw network F of EDM's preconditioning (Karras et al. 2022, eq. 7), on `x / alpha` with noise level
@@ -64,6 +66,7 @@ impl Prediction {
             Self::Data => Target { data: 1.0, noise: 0.0 },
             Self::V => Target { data: -sigma, noise: alpha },
             Self::Score => Target { data: 0.0, noise: -1.0 / sigma },
+            Self::ScaledScore => Target { data: 0.0, noise: -1.0 },
             Self::Velocity => Target { data: alpha_dot, noise: sigma_dot },
             Self::EdmF { sigma_data } => {
                 let deviation = sigma.hypot(alpha * sigma_data);
@@ -83,6 +86,7 @@ impl Prediction {
                 Linear { x: alpha / square, prediction: -sigma / square }
             }
             Self::Score => Linear { x: 1.0 / alpha, prediction: sigma * sigma / alpha },
+            Self::ScaledScore => Linear { x: 1.0 / alpha, prediction: sigma / alpha },
             Self::Velocity => {
                 let determinant = point.determinant();
                 Linear { x: sigma_dot / determinant, prediction: -sigma / determinant }
@@ -106,6 +110,7 @@ impl Prediction {
                 Linear { x: sigma / square, prediction: alpha / square }
             }
             Self::Score => Linear { x: 0.0, prediction: -sigma },
+            Self::ScaledScore => Linear { x: 0.0, prediction: -1.0 },
             Self::Velocity => {
                 let determinant = point.determinant();
                 Linear { x: -alpha_dot / determinant, prediction: alpha / determinant }
@@ -148,11 +153,12 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Prediction; 7] = [
+    const ALL: [Prediction; 8] = [
         Prediction::Epsilon,
         Prediction::Data,
         Prediction::V,
         Prediction::Score,
+        Prediction::ScaledScore,
         Prediction::Velocity,
         Prediction::EdmF { sigma_data: 0.5 },
         Prediction::EdmF { sigma_data: 1.3 },

@@ -59,6 +59,6 @@ impl Conditioner {
             }
             _ => None,
         };
-        Ok(Condition { class, caption })
+        Ok(Condition { class, caption, augmentation: None })
     }
 }

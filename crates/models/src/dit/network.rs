@@ -44,6 +44,7 @@ impl Dit {
             time_features: TIME_FEATURES,
             width,
             null_class: config.null_class,
+            augmentation: 0,
             caption: Some(&config.caption),
             start: Start::Small,
             class_rule: Rule::normal(0.02),

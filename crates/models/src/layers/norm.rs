@@ -26,6 +26,11 @@ impl GroupNorm {
         }
     }
 
+    /// The same with another epsilon.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
+    }
+
     /// `[b, c, h, w]`, normalized.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, self.epsilon, false)

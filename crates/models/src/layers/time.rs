@@ -26,7 +26,12 @@ impl TimeEmbedding {
 
     /// Labels `[b]` to vectors `[b, d]`.
     pub fn forward(&self, label: Tensor<1>) -> Tensor<2> {
-        self.mlp.forward_silu(table(label, self.frequencies.clone())) // [b, d]
+        self.mlp.forward_silu(self.features(label)) // [b, d]
+    }
+
+    /// The cosines and sines alone, `[b, 2 half]`.
+    pub fn features(&self, label: Tensor<1>) -> Tensor<2> {
+        table(label, self.frequencies.clone())
     }
 }
 

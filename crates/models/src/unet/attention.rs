@@ -2,12 +2,13 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
-use super::{AttentionOrder, UnetConfig};
+use super::residual::scaled;
+use super::{AttentionOrder, BlockConfig, UnetConfig};
 use crate::caption::EncodedCaption;
-use crate::initialization::{Initialization, Start};
+use crate::initialization::Initialization;
 use crate::layers::{CrossAttention, GroupNorm, Linear};
 
-/// Attention among the pixels of a feature map, added to it. The projection starts at zero.
+/// Attention among the pixels of a feature map, added to it.
 #[derive(Module, Debug)]
 pub struct AttentionBlock {
     /// Before attention.
@@ -19,42 +20,46 @@ pub struct AttentionBlock {
     heads: usize,
     #[module(skip)]
     order: AttentionOrder,
+    gain: f64,
 }
 
 impl AttentionBlock {
-    pub(super) fn new(channels: usize, config: &UnetConfig, init: &mut Initialization) -> Self {
+    pub(crate) fn new(channels: usize, config: &BlockConfig, init: &mut Initialization) -> Self {
         Self {
-            norm: GroupNorm::new(channels, config.groups, init),
-            qkv: Linear::new(channels, 3 * channels, Start::FanIn, init),
-            projection: Linear::new(channels, channels, Start::Zero, init),
+            norm: config.norm(channels, init),
+            qkv: Linear::new(channels, 3 * channels, config.qkv_start, init),
+            projection: Linear::new(channels, channels, config.last_start, init),
             heads: config.heads_of(channels),
-            order: config.attention_order,
+            order: config.order,
+            gain: config.gain,
         }
     }
 
     /// `[b, c, h, w]` to `[b, c, h, w]`.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let tokens = to_tokens(self.norm.forward(x.clone())); // [b, n, c]
         let (weight, bias) = self.packed_by_part();
         let qkv = kernels::linear(tokens, weight, Some(bias)); // [b, n, 3 c]
         let out = self.projection.forward(kernels::packed_attention(qkv, self.heads)); // [b, n, c]
         let shape = x.dims();
-        x + to_image(out, shape)
+        scaled(x + to_image(out, shape), self.gain)
     }
 
     /// The projection with its columns in the order (query, key, value), head, feature.
     fn packed_by_part(&self) -> (Tensor<2>, Tensor<1>) {
         let (weight, bias) = (self.qkv.weight.val(), self.qkv.bias.val());
-        match self.order {
-            AttentionOrder::PartsFirst => (weight, bias),
-            AttentionOrder::HeadsFirst => {
-                let [channels, packed] = weight.dims();
-                let size = packed / (3 * self.heads);
-                let weight = weight.reshape([channels, self.heads, 3, size]).swap_dims(1, 2);
-                let bias = bias.reshape([self.heads, 3, size]).swap_dims(0, 1);
-                (weight.reshape([channels, packed]), bias.reshape([packed]))
-            }
-        }
+        let [channels, packed] = weight.dims();
+        let (heads, size) = (self.heads, packed / (3 * self.heads));
+        // Of the packed columns in three dimensions, which is the part, which the head, which the feature.
+        let (shape, axes) = match self.order {
+            AttentionOrder::PartsFirst => return (weight, bias),
+            AttentionOrder::HeadsFirst => ([heads, 3, size], [1, 0, 2]),
+            AttentionOrder::PartsLast => ([heads, size, 3], [2, 0, 1]),
+        };
+        let [a, b, c] = shape;
+        let weight = weight.reshape([channels, a, b, c]).permute([0, axes[0] + 1, axes[1] + 1, axes[2] + 1]);
+        let bias = bias.reshape([a, b, c]).permute(axes.map(|axis| axis as isize));
+        (weight.reshape([channels, packed]), bias.reshape([packed]))
     }
 }
 
@@ -70,8 +75,8 @@ pub struct CaptionAttentionBlock {
 impl CaptionAttentionBlock {
     pub(super) fn new(channels: usize, config: &UnetConfig, init: &mut Initialization) -> Self {
         Self {
-            norm: GroupNorm::new(channels, config.groups, init),
-            attention: CrossAttention::new(channels, config.caption.width, config.heads_of(channels), init),
+            norm: config.block().norm(channels, init),
+            attention: CrossAttention::new(channels, config.caption.width, config.block().heads_of(channels), init),
         }
     }
 

@@ -1,10 +1,12 @@
 //! The UNet of ADM: residual blocks and attention between two halves of a pyramid (Dhariwal and Nichol, 2021).
 
 mod attention;
+mod block_config;
 mod network;
 mod residual;
 
 pub use attention::{AttentionBlock, CaptionAttentionBlock};
+pub(crate) use block_config::{BlockConfig, groups_of};
 pub use network::{Layer, Unet};
 pub use residual::{Downsample, ResidualBlock, Upsample};
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 
 use crate::caption::CaptionConfig;
+use crate::initialization::Start;
 use crate::shape::DataShape;
 
 /// A UNet in ADM's layout.
@@ -43,8 +46,12 @@ pub struct UnetConfig {
     pub scale_shift_norm: bool,
     /// Whether a residual block does the halving and doubling between levels, or a strided convolution and a plain one.
     pub residual_resample: bool,
-    /// Groups of channels in each normalization.
+    /// Groups of channels in each normalization, at the most.
     pub groups: usize,
+    /// Channels of a group, at the least: few channels make fewer groups (4 in EDM's networks).
+    pub group_channels: usize,
+    /// Numbers that tell the network how its image was augmented (9 in EDM); 0 where images are not.
+    pub augmentation: usize,
     /// Probability of dropout in each residual block.
     pub dropout: f64,
     /// Whether the network has a class for "any", which guidance and label dropout need.
@@ -64,6 +71,8 @@ pub enum AttentionOrder {
     PartsFirst,
     /// Head after head, each with its query, key and value (ADM's "legacy" order).
     HeadsFirst,
+    /// Head after head, in each feature after feature, of which each is a query's, a key's and a value's (EDM's order).
+    PartsLast,
 }
 
 impl Default for UnetConfig {
@@ -81,6 +90,8 @@ impl Default for UnetConfig {
             scale_shift_norm: true,
             residual_resample: true,
             groups: 32,
+            group_channels: 1,
+            augmentation: 0,
             dropout: 0.0,
             null_class: true,
             learned_variance: false,
@@ -118,10 +129,9 @@ impl UnetConfig {
             ),
         );
 
-        // Features of two levels are normalized side by side, too: what divides both divides their sum.
-        let groups_divide = |level: &Level| self.groups > 0 && level.width.is_multiple_of(self.groups);
-        if let Some(Level { width, .. }) = self.levels(shape).find(|level| !groups_divide(level)) {
-            problems.push("groups", format!("{} groups do not divide {width} channels", self.groups));
+        let widths: Vec<usize> = self.levels(shape).map(|level| level.width).collect();
+        if let Some(problem) = group_problem(&widths, self.groups, self.group_channels) {
+            problems.push("groups", problem);
         }
         let (key, size) = match self.head_channels {
             Some(size) => ("head_channels", size),
@@ -153,10 +163,42 @@ impl UnetConfig {
         self.embedding.unwrap_or(4 * self.channels)
     }
 
-    /// Attention heads of a layer of `channels`.
-    fn heads_of(&self, channels: usize) -> usize {
-        self.head_channels.map_or(self.heads, |size| channels / size)
+    /// How its blocks are made: second convolutions and projections start at zero, so that each starts as (a projection
+    /// of) its input.
+    fn block(&self) -> BlockConfig<'static> {
+        BlockConfig {
+            embedding: self.embedding(),
+            groups: self.groups,
+            group_channels: self.group_channels,
+            epsilon: 1e-5,
+            scale_shift: self.scale_shift_norm,
+            filter: &[1.0, 1.0],
+            projects_resampled: false,
+            gain: 1.0,
+            heads: self.heads,
+            head_channels: self.head_channels,
+            order: self.attention_order,
+            dropout: self.dropout,
+            start: Start::FanIn,
+            qkv_start: Start::FanIn,
+            last_start: Start::Zero,
+        }
     }
+}
+
+/// What is wrong with groups for a pyramid whose levels have `widths` channels; those of two levels are normalized side by
+/// side, too.
+pub(crate) fn group_problem(widths: &[usize], groups: usize, group_channels: usize) -> Option<String> {
+    if groups == 0 || group_channels == 0 {
+        return Some("groups and their channels must be at least 1".into());
+    }
+    let joined = widths.iter().flat_map(|one| widths.iter().map(move |other| one + other));
+    let undivided = widths.iter().copied().chain(joined).find_map(|channels| {
+        let count = groups_of(channels, groups, group_channels).max(1);
+        let divides = channels >= group_channels && channels.is_multiple_of(count);
+        (!divides).then_some((count, channels))
+    });
+    undivided.map(|(count, channels)| format!("{count} groups do not divide {channels} channels"))
 }
 
 /// One level of the pyramid.

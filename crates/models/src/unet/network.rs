@@ -1,12 +1,11 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::residual::Resample;
 use super::{AttentionBlock, CaptionAttentionBlock, Downsample, Level, ResidualBlock, UnetConfig, Upsample};
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{Conv2d, DropoutKey, GroupNorm, pixel_shuffle, pixel_unshuffle};
+use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, pixel_shuffle, pixel_unshuffle};
 use crate::shape::DataShape;
 
 /// One layer of a block.
@@ -68,6 +67,7 @@ impl Unet {
             time_features: config.channels,
             width: config.embedding(),
             null_class: config.null_class,
+            augmentation: config.augmentation,
             caption: Some(&config.caption),
             start: Start::FanIn,
             class_rule: Rule::normal(1.0),
@@ -80,7 +80,7 @@ impl Unet {
             input_blocks: blocks.input,
             middle_block: blocks.middle,
             output_blocks: blocks.output,
-            output_norm: GroupNorm::new(blocks.width, config.groups, init),
+            output_norm: config.block().norm(blocks.width, init),
             output_convolution: Conv2d::new(blocks.width, outputs, 3, Start::Zero, init),
             patch: config.patch,
         }
@@ -122,19 +122,19 @@ struct Blocks {
 
 impl Blocks {
     fn new(config: &UnetConfig, shape: &DataShape, init: &mut Initialization) -> Self {
-        let captions = shape.has_captions();
+        let (captions, blocks) = (shape.has_captions(), config.block());
         let residual = |inputs, outputs, init: &mut Initialization| {
-            Layer::Residual(ResidualBlock::new(inputs, outputs, Resample::Keep, config, init))
+            Layer::Residual(ResidualBlock::new(inputs, outputs, Resample::Keep, &blocks, init))
         };
         let attention = |channels, init: &mut Initialization| {
-            let mut layers = vec![Layer::Attention(AttentionBlock::new(channels, config, init))];
+            let mut layers = vec![Layer::Attention(AttentionBlock::new(channels, &blocks, init))];
             if captions {
                 layers.push(Layer::CaptionAttention(CaptionAttentionBlock::new(channels, config, init)));
             }
             layers
         };
         let resample = |channels, change, init: &mut Initialization| match (config.residual_resample, change) {
-            (true, _) => Layer::Residual(ResidualBlock::new(channels, channels, change, config, init)),
+            (true, _) => Layer::Residual(ResidualBlock::new(channels, channels, change, &blocks, init)),
             (false, Resample::Double) => Layer::Upsample(Upsample::new(channels, init)),
             (false, _) => Layer::Downsample(Downsample::new(channels, init)),
         };

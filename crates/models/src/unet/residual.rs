@@ -1,22 +1,13 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
-use super::UnetConfig;
+use super::BlockConfig;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
-use crate::layers::{Conv2d, Dropout, GroupNorm, Linear};
+use crate::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample, ResampleFilter};
+use sinter_kernels as kernels;
 
-/// What a residual block does to height and width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resample {
-    Keep,
-    Halve,
-    Double,
-}
-
-/// Two convolutions around which the input is carried; time and condition come in between them. The second starts at
-/// zero, so that the block starts as (a projection of) its input.
+/// Two convolutions around which the input is carried; time and condition come in between them.
 #[derive(Module, Debug)]
 pub struct ResidualBlock {
     /// Before the first convolution.
@@ -34,39 +25,40 @@ pub struct ResidualBlock {
     dropout: Dropout,
     #[module(skip)]
     resample: Resample,
+    #[module(skip)]
+    filter: ResampleFilter,
     scale_shift: bool,
+    gain: f64,
 }
 
 impl ResidualBlock {
-    pub(super) fn new(
+    pub(crate) fn new(
         inputs: usize,
         outputs: usize,
         resample: Resample,
-        config: &UnetConfig,
+        config: &BlockConfig,
         init: &mut Initialization,
     ) -> Self {
-        let embedding = if config.scale_shift_norm { 2 * outputs } else { outputs };
+        let embedding = if config.scale_shift { 2 * outputs } else { outputs };
+        let projects = inputs != outputs || (config.projects_resampled && resample != Resample::Keep);
         Self {
-            input_norm: GroupNorm::new(inputs, config.groups, init),
-            input_convolution: Conv2d::new(inputs, outputs, 3, Start::FanIn, init),
-            embedding: Linear::new(config.embedding(), embedding, Start::FanIn, init),
-            output_norm: GroupNorm::new(outputs, config.groups, init),
-            output_convolution: Conv2d::new(outputs, outputs, 3, Start::Zero, init),
-            skip: (inputs != outputs).then(|| Conv2d::new(inputs, outputs, 1, Start::FanIn, init)),
+            input_norm: config.norm(inputs, init),
+            input_convolution: Conv2d::new(inputs, outputs, 3, config.start, init),
+            embedding: Linear::new(config.embedding, embedding, config.start, init),
+            output_norm: config.norm(outputs, init),
+            output_convolution: Conv2d::new(outputs, outputs, 3, config.last_start, init),
+            skip: projects.then(|| Conv2d::new(inputs, outputs, 1, config.start, init)),
             dropout: init.dropout(config.dropout),
             resample,
-            scale_shift: config.scale_shift_norm,
+            filter: ResampleFilter::new(config.filter),
+            scale_shift: config.scale_shift,
+            gain: config.gain,
         }
     }
 
     /// `[b, in, h, w]` to `[b, out, h', w']`.
-    pub(super) fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
-        let resample = |x: Tensor<4>| match self.resample {
-            Resample::Keep => x,
-            Resample::Halve => kernels::average_pool_2x(x),
-            Resample::Double => kernels::upsample_nearest_2x(x),
-        };
-        let h = resample(self.input_norm.forward_silu(x.clone())); // [b, in, h', w']
+    pub(crate) fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
+        let h = self.filter.apply(self.input_norm.forward_silu(x.clone()), self.resample); // [b, in, h', w']
         let h = self.input_convolution.forward(h); // [b, out, h', w']
 
         let [b, outputs, _, _] = h.dims();
@@ -80,12 +72,18 @@ impl ResidualBlock {
         };
         let h = self.output_convolution.forward(self.dropout.forward(h, context.dropout)); // [b, out, h', w']
 
-        let x = resample(x);
-        match &self.skip {
-            Some(skip) => skip.forward(x) + h,
-            None => x + h,
-        }
+        let x = self.filter.apply(x, self.resample);
+        let x = match &self.skip {
+            Some(skip) => skip.forward(x),
+            None => x,
+        };
+        scaled(x + h, self.gain)
     }
+}
+
+/// `gain x`, which costs nothing where the gain is 1.
+pub(super) fn scaled(x: Tensor<4>, gain: f64) -> Tensor<4> {
+    if gain == 1.0 { x } else { x * gain }
 }
 
 /// Halves height and width by a strided convolution.

@@ -84,9 +84,9 @@ fn every_variant_keeps_the_image() {
 fn attention_orders_are_permutations_of_each_other() {
     let device = Device::flex();
     let init = &mut Initialization::new(0, &device);
-    let parts = randomized(AttentionBlock::new(8, &small(), init));
+    let parts = randomized(AttentionBlock::new(8, &small().block(), init));
     let config = UnetConfig { attention_order: AttentionOrder::HeadsFirst, ..small() };
-    let heads = AttentionBlock::new(8, &config, init);
+    let heads = AttentionBlock::new(8, &config.block(), init);
 
     // Column (part, head, feature) of one is column (head, part, feature) of the other.
     let (heads_count, size) = (2, 4);

@@ -1,13 +1,15 @@
 //! Tables that translate the names and layouts of another implementation's parameters.
 
+use std::borrow::Cow;
+
 use super::WeightsError;
 use crate::parameters::{Array, Arrays};
 
 /// How one implementation's parameters map to ours, one to one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyMap {
     /// The layers; of those that match a name, the first counts.
-    pub layers: &'static [Rename],
+    pub layers: Cow<'static, [Rename]>,
     /// Single tensors, by their whole names; looked at before the layers.
     pub tensors: &'static [Rename],
     /// Their tensors that are fixed by the configuration, so that ours has none; `*` as in [`Rename`].
@@ -17,12 +19,12 @@ pub struct KeyMap {
 /// A layer (a weight and perhaps a bias) under two names.
 ///
 /// Names are dotted; `*` stands for one part, the same on both sides, and `**` at the start for one or more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rename {
     /// Its name there.
-    pub theirs: &'static str,
+    pub theirs: Cow<'static, str>,
     /// Its name here.
-    pub ours: &'static str,
+    pub ours: Cow<'static, str>,
     /// What its weight looks like there.
     pub layout: Layout,
 }
@@ -36,6 +38,8 @@ pub enum Layout {
     Linear,
     /// `[out, in, 1]`, a convolution over single points; here a linear layer's `[in, out]`.
     Pointwise,
+    /// `[out, in, 1, 1]`, one over single pixels; here a linear layer's `[in, out]`.
+    Pixelwise,
 }
 
 impl KeyMap {
@@ -45,7 +49,7 @@ impl KeyMap {
     /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
     pub fn import(&self, theirs: Arrays) -> Result<Arrays, WeightsError> {
         let wanted = theirs.into_iter().filter(|(name, _)| !self.is_fixed(name));
-        translate(wanted, |name| self.rename(name, |rule| (rule.theirs, rule.ours)), Layout::import)
+        translate(wanted, |name| self.rename(name, |rule| (&rule.theirs, &rule.ours)), Layout::import)
     }
 
     /// Our tensors under their names and in their layout, but for those that are fixed.
@@ -53,7 +57,7 @@ impl KeyMap {
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
     pub fn export(&self, ours: Arrays) -> Result<Arrays, WeightsError> {
-        translate(ours.into_iter(), |name| self.rename(name, |rule| (rule.ours, rule.theirs)), Layout::export)
+        translate(ours.into_iter(), |name| self.rename(name, |rule| (&rule.ours, &rule.theirs)), Layout::export)
     }
 
     fn is_fixed(&self, name: &str) -> bool {
@@ -61,11 +65,7 @@ impl KeyMap {
     }
 
     /// The new name of a parameter, and its layout if it is a weight.
-    fn rename(
-        &self,
-        name: &str,
-        direction: impl Fn(&Rename) -> (&'static str, &'static str),
-    ) -> Option<(String, Layout)> {
+    fn rename(&self, name: &str, direction: impl Fn(&Rename) -> (&str, &str)) -> Option<(String, Layout)> {
         let single = |rule: &Rename| {
             let (from, to) = direction(rule);
             Some((fill(to, &captures(from, name)?), rule.layout))
@@ -107,7 +107,9 @@ impl Layout {
     fn import(self, array: Array) -> Result<Array, Array> {
         match (self, array.shape.as_slice()) {
             (Self::Same, _) => Ok(array),
-            (Self::Linear, &[outputs, inputs]) | (Self::Pointwise, &[outputs, inputs, 1]) => {
+            (Self::Linear, &[outputs, inputs])
+            | (Self::Pointwise, &[outputs, inputs, 1])
+            | (Self::Pixelwise, &[outputs, inputs, 1, 1]) => {
                 Ok(Array { shape: vec![inputs, outputs], values: transpose(&array.values, outputs, inputs) })
             }
             _ => Err(array),
@@ -120,7 +122,11 @@ impl Layout {
             (Self::Same, _) => Ok(array),
             (_, &[inputs, outputs]) => {
                 let mut shape = vec![outputs, inputs];
-                shape.extend((self == Self::Pointwise).then_some(1));
+                shape.extend(match self {
+                    Self::Pointwise => &[1][..],
+                    Self::Pixelwise => &[1, 1],
+                    Self::Same | Self::Linear => &[],
+                });
                 Ok(Array { shape, values: transpose(&array.values, inputs, outputs) })
             }
             _ => Err(array),

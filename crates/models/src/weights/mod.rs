@@ -1,10 +1,12 @@
 //! Weights in files, and the names that other implementations give them.
 
+mod edm;
 mod file;
 mod keys;
 mod pickle;
 mod pytorch;
 mod reference;
+mod sit;
 mod tables;
 
 pub use file::{read, write};

@@ -1,13 +1,14 @@
 //! The implementations whose weights are read and written.
 
 use super::tables::{ADM_UNET, DIT};
-use super::{KeyMap, WeightsError};
+use super::{KeyMap, WeightsError, edm, sit};
 use crate::layers::sine_cosine_positions;
 use crate::network::ModelConfig;
 use crate::parameters::{Array, Arrays};
 use crate::routing::RoutingConfig;
 use crate::routing::prior::prior;
 use crate::shape::DataShape;
+use crate::unet::AttentionOrder;
 
 /// How far a tensor that the configuration fixes may be from what it fixes it to: others computed it in 32 bits.
 const ROUNDING: f32 = 1e-5;
@@ -17,36 +18,48 @@ const ROUNDING: f32 = 1e-5;
 pub enum Reference {
     /// facebookresearch/DiT.
     Dit,
+    /// willisma/SiT.
+    Sit,
     /// byeongjun-park/DTR: DiT with routed tasks.
     Dtr,
     /// byeongjun-park/Switch-DiT: DiT with experts.
     SwitchDit,
     /// openai/guided-diffusion, the UNet.
     Adm,
+    /// NVlabs/edm: SongUNet and DhariwalUNet, with or without a wrapper around them.
+    Edm,
 }
 
 impl Reference {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Dit, Self::Dtr, Self::SwitchDit, Self::Adm];
+    pub const ALL: [Self; 6] = [Self::Dit, Self::Sit, Self::Dtr, Self::SwitchDit, Self::Adm, Self::Edm];
 
     /// Its name in commands.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dit => "dit",
+            Self::Sit => "sit",
             Self::Dtr => "dtr",
             Self::SwitchDit => "switch-dit",
             Self::Adm => "adm",
+            Self::Edm => "edm",
         }
     }
 
-    /// Fails for a DiT whose blocks do with time what those of the reference do not: names alone would not tell. (Those of
-    /// other networks do.)
+    /// Fails for a network that is another reference's where names and shapes alone would not tell.
     fn check(self, model: &ModelConfig) -> Result<(), WeightsError> {
-        let ModelConfig::Dit(config) = model else { return Ok(()) };
-        let made_by = match &config.routing {
-            None => Self::Dit,
-            Some(RoutingConfig::Dtr(_) | RoutingConfig::Random(_)) => Self::Dtr,
-            Some(RoutingConfig::Experts(_)) => Self::SwitchDit,
+        let made_by = match model {
+            ModelConfig::Dit(config) => match &config.routing {
+                // SiT's has the same names and means another thing by them, so there it counts which one is named.
+                None if self == Self::Sit && !config.learned_variance => Self::Sit,
+                None => Self::Dit,
+                Some(RoutingConfig::Dtr(_) | RoutingConfig::Random(_)) => Self::Dtr,
+                Some(RoutingConfig::Experts(_)) => Self::SwitchDit,
+            },
+            ModelConfig::Unet(config) if config.attention_order == AttentionOrder::PartsLast => Self::Edm,
+            ModelConfig::Unet(_) => Self::Adm,
+            ModelConfig::SongUnet(_) => Self::Edm,
+            ModelConfig::Mlp(_) | ModelConfig::Classifier(_) => return Ok(()),
         };
         if self == made_by {
             return Ok(());
@@ -54,15 +67,19 @@ impl Reference {
         Err(WeightsError::OtherReference { named: self.name(), made_by: made_by.name() })
     }
 
-    fn keys(self) -> &'static KeyMap {
+    fn keys(self, model: &ModelConfig, shape: &DataShape) -> KeyMap {
         match self {
-            Self::Dit | Self::Dtr | Self::SwitchDit => &DIT,
-            Self::Adm => &ADM_UNET,
+            Self::Dit | Self::Sit | Self::Dtr | Self::SwitchDit => DIT,
+            Self::Adm => ADM_UNET,
+            Self::Edm => edm::keys(model, shape),
         }
     }
 
     /// The tensors that it keeps although the configuration fixes them, under its names.
     fn fixed(self, model: &ModelConfig, shape: &DataShape) -> Arrays {
+        if self == Self::Edm {
+            return edm::fixed(model, shape);
+        }
         let mut fixed = Arrays::new();
         let ModelConfig::Dit(config) = model else { return fixed };
         let (rows, columns) = (shape.height / config.patch, shape.width / config.patch);
@@ -101,6 +118,7 @@ impl Reference {
     /// that is not what the configuration fixes it to; [`WeightsError::OtherReference`] for a DiT of another one.
     pub fn import(self, model: &ModelConfig, shape: &DataShape, theirs: Arrays) -> Result<Arrays, WeightsError> {
         self.check(model)?;
+        let theirs = if self == Self::Edm { edm::unwrapped(theirs) } else { theirs };
         let agree = |ours: &Array, theirs: &Array| {
             ours.shape == theirs.shape
                 && ours.values.iter().zip(&theirs.values).all(|(ours, theirs)| (ours - theirs).abs() <= ROUNDING)
@@ -115,7 +133,11 @@ impl Reference {
         if !differing.is_empty() {
             return Err(WeightsError::Unmapped(differing));
         }
-        self.keys().import(theirs)
+        let ours = self.keys(model, shape).import(theirs)?;
+        Ok(match model {
+            ModelConfig::Dit(config) if self == Self::Sit => sit::turned(ours, shape.channels, config.patch),
+            _ => ours,
+        })
     }
 
     /// Our tensors under its names and in its layout, with all that its program looks for.
@@ -125,7 +147,11 @@ impl Reference {
     /// [`WeightsError::OtherReference`] for a DiT of another one.
     pub fn export(self, model: &ModelConfig, shape: &DataShape, ours: Arrays) -> Result<Arrays, WeightsError> {
         self.check(model)?;
-        let mut theirs = self.keys().export(ours)?;
+        let ours = match model {
+            ModelConfig::Dit(config) if self == Self::Sit => sit::turned_back(ours, shape.channels, config.patch),
+            _ => ours,
+        };
+        let mut theirs = self.keys(model, shape).export(ours)?;
         theirs.extend(self.fixed(model, shape));
         Ok(theirs)
     }
@@ -139,6 +165,7 @@ mod tests {
     use crate::dit::DitConfig;
     use crate::parameters;
     use crate::routing::{DtrConfig, ExpertsConfig};
+    use crate::song_unet::{Decoder, Encoder, SongUnetConfig, TimeFeatures};
     use crate::testing::randomized;
     use crate::unet::UnetConfig;
 
@@ -147,11 +174,30 @@ mod tests {
         let routing = Some(RoutingConfig::Dtr(DtrConfig { tasks: 10, ..DtrConfig::default() }));
         let experts = Some(RoutingConfig::Experts(ExpertsConfig { tasks: 10, ..ExpertsConfig::default() }));
         let unet = UnetConfig { channels: 8, multipliers: vec![1, 2], groups: 4, ..UnetConfig::default() };
+        let edm = UnetConfig {
+            attention_order: AttentionOrder::PartsLast,
+            attention: vec![4],
+            group_channels: 4,
+            null_class: false,
+            augmentation: 9,
+            ..unet.clone()
+        };
+        let song = SongUnetConfig { channels: 8, multipliers: vec![1, 2], blocks: 1, ..SongUnetConfig::default() };
+        let song = SongUnetConfig { attention: vec![4], filter: vec![1.0, 3.0, 3.0, 1.0], ..song };
+        let fourier = TimeFeatures::Fourier { scale: 16.0 };
         vec![
             (Reference::Dit, ModelConfig::Dit(dit.clone())),
+            (Reference::Sit, ModelConfig::Dit(dit.clone())),
             (Reference::Dtr, ModelConfig::Dit(DitConfig { routing, ..dit.clone() })),
             (Reference::SwitchDit, ModelConfig::Dit(DitConfig { routing: experts, ..dit })),
-            (Reference::Adm, ModelConfig::Unet(UnetConfig { null_class: false, ..unet })),
+            (Reference::Adm, ModelConfig::Unet(UnetConfig { null_class: false, ..unet.clone() })),
+            (Reference::Edm, ModelConfig::Unet(edm)),
+            (Reference::Edm, ModelConfig::SongUnet(song.clone())),
+            (Reference::Edm, ModelConfig::SongUnet(SongUnetConfig { encoder: Encoder::Residual, ..song.clone() })),
+            (
+                Reference::Edm,
+                ModelConfig::SongUnet(SongUnetConfig { decoder: Decoder::Skip, time_features: fourier, ..song }),
+            ),
         ]
     }
 
@@ -162,16 +208,30 @@ mod tests {
             let network = randomized(model.build(&shape, &Device::flex(), 0).unwrap());
             let ours = parameters::read(&network).unwrap();
             let theirs = reference.export(&model, &shape, ours.clone()).unwrap();
-            assert_eq!(reference.import(&model, &shape, theirs).unwrap(), ours, "{reference:?}");
+            let back = reference.import(&model, &shape, theirs).unwrap();
+            assert_eq!(back.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>(), "{reference:?}");
+            for (name, ours) in &ours {
+                assert_eq!(back[name].shape, ours.shape, "{reference:?} {name}");
+                // SiT's time is turned by sines and cosines; all else is moved.
+                let tolerance = if reference == Reference::Sit && name.contains("time") { 1e-6 } else { 0.0 };
+                let differs = |(a, b): (&f32, &f32)| (a - b).abs() > tolerance;
+                assert!(!back[name].values.iter().zip(&ours.values).any(differs), "{reference:?} {name}");
+            }
         }
     }
 
     #[test]
-    fn a_dit_of_another_reference_is_refused() {
+    fn a_network_of_another_reference_is_refused() {
         let shape = DataShape::images(3, 8, 8).with_classes(4);
-        for (made_by, model) in networks().into_iter().filter(|(_, model)| matches!(model, ModelConfig::Dit(_))) {
+        let plain = [Reference::Dit, Reference::Sit];
+        for (made_by, model) in networks() {
             let ours = parameters::read(&model.build(&shape, &Device::flex(), 0).unwrap()).unwrap();
             for other in Reference::ALL.into_iter().filter(|other| *other != made_by) {
+                // The same network, told another time.
+                if plain.contains(&made_by) && plain.contains(&other) {
+                    continue;
+                }
+                let made_by = if made_by == Reference::Sit { Reference::Dit } else { made_by };
                 let message = other.export(&model, &shape, ours.clone()).unwrap_err().to_string();
                 assert!(message.contains(made_by.name()) && message.contains(other.name()), "{message}");
                 assert!(other.import(&model, &shape, Arrays::new()).is_err());

@@ -1,12 +1,14 @@
 //! The names that published weights use.
 
+use std::borrow::Cow;
+
 use super::keys::Layout::{Linear, Pointwise, Same};
 use super::{KeyMap, Layout, Rename};
 
 /// DiT and SiT (facebookresearch/DiT, willisma/SiT: `DiT`, `SiT` in models.py) and those with routed tasks
 /// (byeongjun-park/DTR) and experts (byeongjun-park/Switch-DiT), for [`Dit`](crate::Dit).
 pub const DIT: KeyMap = KeyMap {
-    layers: &[
+    layers: Cow::Borrowed(&[
         layer("x_embedder.proj", "patch_embedding", Same),
         layer("t_embedder.mlp.0", "conditioning.time.mlp.input", Linear),
         layer("t_embedder.mlp.2", "conditioning.time.mlp.output", Linear),
@@ -19,7 +21,7 @@ pub const DIT: KeyMap = KeyMap {
         layer("final_layer.adaLN_modulation.1", "final_layer.modulation", Linear),
         layer("final_layer.linear", "final_layer.projection", Linear),
         layer("routers.*.f_gate.1", "routing.*.gate", Linear),
-    ],
+    ]),
     tensors: &[
         layer("routers.*.experts.w", "routing.*.weight", Same),
         layer("routers.*.experts.b", "routing.*.bias", Same),
@@ -29,7 +31,7 @@ pub const DIT: KeyMap = KeyMap {
 
 /// ADM (openai/guided-diffusion: `UNetModel` in unet.py), for [`Unet`](crate::Unet).
 pub const ADM_UNET: KeyMap = KeyMap {
-    layers: &[
+    layers: Cow::Borrowed(&[
         layer("time_embed.0", "conditioning.time.mlp.input", Linear),
         layer("time_embed.2", "conditioning.time.mlp.output", Linear),
         layer("label_emb", "conditioning.class", Same),
@@ -47,11 +49,11 @@ pub const ADM_UNET: KeyMap = KeyMap {
         layer("**.conv", "**.convolution", Same),
         layer("out.0", "output_norm", Same),
         layer("out.2", "output_convolution", Same),
-    ],
+    ]),
     tensors: &[],
     fixed: &[],
 };
 
 const fn layer(theirs: &'static str, ours: &'static str, layout: Layout) -> Rename {
-    Rename { theirs, ours, layout }
+    Rename { theirs: Cow::Borrowed(theirs), ours: Cow::Borrowed(ours), layout }
 }
