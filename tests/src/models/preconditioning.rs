@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use sinter_models::{Condition, DataShape, ModelConfig, weights};
 use sinter_process::path::{Discrete, Edm, Ve, VpLinear};
 use sinter_process::schedule::Schedule;
 use sinter_process::{InputScale, Parameterization, Path, PathPoint, Prediction, TimeLabel};
 use sinter_sampling::{Denoiser, NetworkDenoiser};
 
-use super::{Reference, configs, read, tensor, values};
-use crate::golden::{Case, Errors, File, Tolerance};
+use super::{Reference, configs, device, read, tensor, tolerance, values};
+use crate::golden::{Case, Errors, File};
 
-const TOLERANCE: Tolerance = Tolerance::Relative(1e-5);
 /// The wrapper whose weights those without their own use.
 const SHARED: &str = "EDMPrecond";
 
@@ -48,7 +47,7 @@ fn parameterization(wrapper: &str) -> Result<Parameterization, String> {
 
 /// What the wrapper makes of states `x0 + sigma eps`: the network's input and time, and the data that it sees in them.
 fn check(file: &File, wrapper: &str, errors: &mut Errors) -> Result<(), String> {
-    let device = Device::flex();
+    let device = device();
     let parameterization = parameterization(wrapper)?;
     let x = tensor::<4>(file, "x", &device)?;
     let [_, channels, side, _] = x.dims();
@@ -75,22 +74,27 @@ fn check(file: &File, wrapper: &str, errors: &mut Errors) -> Result<(), String> 
     }
     for (field, found) in [("x_in", inputs), ("c_noise", labels), ("D", data)] {
         let key = format!("{wrapper}.{field}");
-        errors.compare(&key, &found, &read(file, &key)?, TOLERANCE)?;
+        errors.compare(&key, &found, &read(file, &key)?, tolerance(1e-5))?;
     }
 
     let key = |field: &str| format!("{wrapper}.{field}");
     if file.contains(&key("sigma_of_t")) {
         let sigmas: Vec<f64> = read(file, &key("t"))?.into_iter().map(|t| noise(&path.at(t))).collect();
-        errors.compare(&key("sigma_of_t"), &sigmas, &read(file, &key("sigma_of_t"))?, TOLERANCE)?;
+        errors.compare(&key("sigma_of_t"), &sigmas, &read(file, &key("sigma_of_t"))?, tolerance(1e-5))?;
         let times = read(file, &key("sigma_of_t"))?.into_iter().map(|sigma| path.time_of_lambda(-sigma.ln()));
-        errors.compare(&key("sigma_inv"), &times.collect::<Vec<f64>>(), &read(file, &key("sigma_inv"))?, TOLERANCE)?;
+        errors.compare(
+            &key("sigma_inv"),
+            &times.collect::<Vec<f64>>(),
+            &read(file, &key("sigma_inv"))?,
+            tolerance(1e-5),
+        )?;
     }
     if file.contains(&key("u")) {
         let expected = read(file, &key("u"))?;
         let steps = expected.len() - 1;
         let found: Vec<f64> = (0..=steps).map(|j| noise(&path.at((steps - j) as f64 / steps as f64))).collect();
-        errors.compare(&key("u"), &found, &expected, TOLERANCE)?;
-        errors.compare(&key("round_sigma"), &levels, &read(file, &key("round_sigma"))?, TOLERANCE)?;
+        errors.compare(&key("u"), &found, &expected, tolerance(1e-5))?;
+        errors.compare(&key("round_sigma"), &levels, &read(file, &key("round_sigma"))?, tolerance(1e-5))?;
     }
     Ok(())
 }

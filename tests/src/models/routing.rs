@@ -1,10 +1,10 @@
 //! Masks of DTR, and gates and prior of Switch-DiT.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use sinter_models::routing::{self, DtrConfig, Routing};
 use sinter_models::{DitConfig, ModelConfig, Network, RoutingConfig};
 
-use super::{GRADIENT, OUTPUT, Reference, conditions, gradients_of, read, tensor, values};
+use super::{Reference, conditions, device, gradient, gradients_of, output, read, tensor, values};
 use crate::golden::{Errors, File, Tolerance};
 
 /// The first channel of each task and their number, for other sizes than the network's; and the network's own masks.
@@ -49,7 +49,7 @@ fn mask_sizes(sizes: &str) -> Option<(usize, DtrConfig)> {
 /// The experts of each block: what the gates give them, which are chosen at every time, and the masks that they make of the
 /// tokens.
 pub(super) fn routers(file: &File, reference: &Reference, errors: &mut Errors) -> Result<(), String> {
-    let device = Device::flex();
+    let device = device();
     let Network::Dit(network) = reference.network(file, &device)? else { return Err("not a DiT".into()) };
     let x = tensor::<4>(file, "in.x", &device)?;
     let (time, condition) = reference.conditions(file, "in", &device)?;
@@ -57,13 +57,13 @@ pub(super) fn routers(file: &File, reference: &Reference, errors: &mut Errors) -
     for (block, (routing, gate)) in network.routing.iter().zip(gates).enumerate() {
         let Routing::Experts(experts) = routing else { return Err("no experts".into()) };
         let name = |field: &str| format!("out64.router{block}.{field}");
-        errors.compare(&name("probs_active"), &values(gate)?, &read(file, &name("probs_active"))?, OUTPUT)?;
+        errors.compare(&name("probs_active"), &values(gate)?, &read(file, &name("probs_active"))?, output())?;
         let (key, usage) = (name("topk_onehot_all_t"), network.usage().swap_remove(block));
         errors.compare(&key, &values(usage)?, &read(file, &key)?, Tolerance::Absolute(0.0))?;
         let tokens = network.tokens(x.clone(), time.clone(), &condition, block);
         let time = network.conditioning.time.forward(time.clone());
         let mask = experts.mask(tokens, time);
-        errors.compare(&name("mask"), &values(mask)?, &read(file, &name("mask"))?, OUTPUT)?;
+        errors.compare(&name("mask"), &values(mask)?, &read(file, &name("mask"))?, output())?;
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ pub(super) fn prior(file: &File, reference: &Reference, errors: &mut Errors) -> 
         errors.compare("prior.matched_cost", &[cost as f64], &expected, Tolerance::Absolute(0.0))?;
     }
 
-    let device = Device::flex().autodiff();
+    let device = device().autodiff();
     let network = reference.network(file, &device)?;
     let Network::Dit(dit) = &network else { return Err("not a DiT".into()) };
     let (time, _) = conditions(file, "in", &device)?;
@@ -106,17 +106,17 @@ pub(super) fn prior(file: &File, reference: &Reference, errors: &mut Errors) -> 
     let targets = routing::prior::targets(&table, &stored, &tasks);
     let targets = Tensor::from_data(TensorData::new(targets, [tasks.len(), units]), &device);
     let gates = Tensor::cat(dit.gates(time), 1);
-    errors.compare("prior.probs_cat", &values(gates.clone())?, &read(file, "prior.probs_cat")?, OUTPUT)?;
+    errors.compare("prior.probs_cat", &values(gates.clone())?, &read(file, "prior.probs_cat")?, output())?;
     let losses = routing::prior::divergence(gates / *depth as f64, targets);
-    errors.compare("prior.jsd_per_sample", &values(losses.clone())?, &read(file, "prior.jsd_per_sample")?, OUTPUT)?;
+    errors.compare("prior.jsd_per_sample", &values(losses.clone())?, &read(file, "prior.jsd_per_sample")?, output())?;
     let loss = losses.mean();
-    errors.compare("prior.jsd_loss", &values(loss.clone())?, &read(file, "prior.jsd_loss")?, OUTPUT)?;
+    errors.compare("prior.jsd_loss", &values(loss.clone())?, &read(file, "prior.jsd_loss")?, output())?;
     let ours = gradients_of(&network, &loss.backward())?;
     let theirs = reference.export(ours)?;
     for key in file.keys() {
         let Some(name) = key.strip_prefix("prior.grad.") else { continue };
         let found = theirs.get(name).ok_or(format!("{name} has no gradient"))?;
-        errors.compare(&key, found, &read(file, &key)?, GRADIENT)?;
+        errors.compare(&key, found, &read(file, &key)?, gradient())?;
     }
     Ok(())
 }
