@@ -49,10 +49,20 @@ pub(crate) struct Context {
     pub(crate) embedding: Tensor<2>,
     /// The time's part of that vector alone, before SiLU.
     pub(crate) time: Tensor<2>,
+    /// The other parts: the class's and the caption's, where there are any.
+    pub(crate) others: Vec<Tensor<2>>,
     /// As the network was given them, `[b]`.
     pub(crate) time_label: Tensor<1>,
     pub(crate) caption: Option<EncodedCaption>,
     pub(crate) dropout: Option<DropoutKey>,
+}
+
+impl Context {
+    /// The parts of the vector as tokens `[b, parts, d]`, the time's first.
+    pub(crate) fn tokens(&self) -> Tensor<3> {
+        let parts = std::iter::once(&self.time).chain(&self.others).cloned().collect();
+        Tensor::stack(parts, 1)
+    }
 }
 
 impl Conditioning {
@@ -84,14 +94,13 @@ impl Conditioning {
             features = features + kernels::linear(augmentation.clone(), weight.val(), None);
         }
         let time = self.time.mlp.forward_silu(features); // [b, d]
-        let mut embedding = time.clone();
-        if let Some(class) = self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch)) {
-            embedding = embedding + class;
-        }
+        let mut others = Vec::new();
+        others.extend(self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch)));
         let caption = self.caption.as_ref().map(|encoder| encoder.forward(condition.caption.as_ref(), batch));
         if let (Some(layer), Some(caption)) = (&self.caption_mean, &caption) {
-            embedding = embedding + layer.forward(caption.pooled.clone());
+            others.push(layer.forward(caption.pooled.clone()));
         }
-        Context { embedding: kernels::silu(embedding), time, time_label, caption, dropout }
+        let embedding = others.iter().fold(time.clone(), |sum, other| sum + other.clone());
+        Context { embedding: kernels::silu(embedding), time, others, time_label, caption, dropout }
     }
 }

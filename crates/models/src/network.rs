@@ -166,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::caption::{CaptionConfig, Vocabulary};
+    use crate::dit::BlockDesign;
     use crate::parameters;
     use crate::song_unet::{Decoder, Encoder, TimeFeatures};
     use crate::testing::{assert_close, device, normal, randomized, rounding, values};
@@ -191,6 +192,7 @@ mod tests {
         let plain =
             UnetConfig { residual_resample: false, scale_shift_norm: false, attention: vec![8], ..unet.clone() };
         let dit = DitConfig { width: 16, depth: 2, heads: 2, dropout, caption, ..DitConfig::default() };
+        let design = |block| ModelConfig::Dit(DitConfig { block, ..dit.clone() });
         let mlp = MlpConfig { width: 16, depth: 2, dropout, ..MlpConfig::default() };
         let points = DataShape::images(2, 1, 1).with_classes(3);
         let labelled = DataShape::images(2, 8, 8).with_classes(3);
@@ -217,7 +219,10 @@ mod tests {
             (ModelConfig::Unet(unet), SHAPE),
             (ModelConfig::Unet(patches), SHAPE),
             (ModelConfig::Unet(plain), SHAPE),
-            (ModelConfig::Dit(dit), SHAPE),
+            (design(BlockDesign::AdalnZero), SHAPE),
+            (design(BlockDesign::Adaln), SHAPE),
+            (design(BlockDesign::InContext), SHAPE),
+            (design(BlockDesign::CrossAttention), SHAPE),
             (ModelConfig::Mlp(mlp), points),
         ]
     }
@@ -307,6 +312,22 @@ mod tests {
             let difference: Vec<f32> = whole.iter().zip(&sum).map(|(a, b)| a - b).collect();
             let relative = norm(&difference) / norm(&whole);
             assert!(relative < 1e-6, "{relative:e}");
+        }
+    }
+
+    #[test]
+    fn gradients_reach_every_parameter() {
+        let device = Device::flex().autodiff();
+        for (config, shape) in networks(0.0) {
+            let network = randomized(config.build(&shape, &device, 0).unwrap());
+            let (x, time) = inputs(&shape, 4, &device);
+            let loss = network.forward(x, time, &condition(&shape, 4, &device), None).square().sum();
+            let gradients = parameters::gradients(&network, &loss.backward());
+            assert!(gradients.keys().eq(parameters::names_and_shapes(&network).keys()));
+            // Attention does not change when all keys move alike.
+            for (name, gradient) in gradients.iter().filter(|(name, _)| !name.ends_with("key.bias")) {
+                assert!(values(gradient).iter().any(|value| *value != 0.0), "{name} of {config:?}");
+            }
         }
     }
 

@@ -1,115 +1,144 @@
+//! The designs of a block (Peebles and Xie, 2023, section 3.2).
+
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::DitConfig;
-use crate::caption::EncodedCaption;
+use super::adaln::{AdalnBlock, AdalnFinalLayer};
+use super::pre_norm::{PreNormBlock, PreNormFinalLayer};
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
-use crate::layers::{CrossAttention, Dropout, LayerNorm, Linear, Mlp, SelfAttention};
+use crate::layers::{CrossAttention, LayerNorm};
 
-/// Of the layer norms without a weight.
-const EPSILON: f64 = 1e-6;
+/// Of the layer norms in blocks and before the last projection.
+pub(super) const EPSILON: f64 = 1e-6;
 
-/// Attention and a two-layer network; shift, scale and gate of each come from the condition and start at zero, so that
-/// the block starts as the identity (adaLN-Zero, section 3.2).
+/// How a block is told time, class and caption.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockDesign {
+    /// Layer norms whose shift and scale come from the condition, and so does a gate on what is added to the tokens;
+    /// all start at zero, so that the block starts as the identity.
+    #[default]
+    AdalnZero,
+    /// The same without gates.
+    Adaln,
+    /// The condition's vectors are tokens beside those of the image.
+    InContext,
+    /// The condition's vectors are a sequence of their own, to which the image's tokens attend in every block.
+    CrossAttention,
+}
+
+impl BlockDesign {
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdalnZero => "adaln_zero",
+            Self::Adaln => "adaln",
+            Self::InContext => "in_context",
+            Self::CrossAttention => "cross_attention",
+        }
+    }
+}
+
+/// A block of one design.
 #[derive(Module, Debug)]
-pub struct DitBlock {
-    /// Tokens among themselves.
-    pub attention: SelfAttention,
-    /// Tokens to the caption, for data with captions.
-    pub cross_attention: Option<NormedCrossAttention>,
-    /// `d -> hidden -> d`.
-    pub mlp: Mlp,
-    /// `[d] -> [6 d]`: (shift, scale, gate) of attention, then of the two-layer network.
-    pub modulation: Linear,
-    dropout: (Dropout, Dropout),
+#[allow(clippy::large_enum_variant, reason = "a network holds a few")]
+pub enum DitBlock {
+    /// With adaptive layer norms.
+    Adaln(AdalnBlock),
+    /// With plain ones, for tokens that hold the condition or attend to it.
+    PreNorm(PreNormBlock),
 }
 
 impl DitBlock {
     pub(super) fn new(config: &DitConfig, captions: bool, init: &mut Initialization) -> Self {
-        let width = config.width;
-        let cross_attention = || NormedCrossAttention::new(width, config.caption.width, config.heads, init);
-        Self {
-            cross_attention: captions.then(cross_attention),
-            attention: SelfAttention::new(width, config.heads, Start::Xavier, init),
-            mlp: Mlp::new(width, config.hidden(), width, Start::Xavier, init),
-            modulation: Linear::new(width, 6 * width, Start::Zero, init),
-            dropout: (init.dropout(config.dropout), init.dropout(config.dropout)),
+        match config.block {
+            BlockDesign::AdalnZero | BlockDesign::Adaln => Self::Adaln(AdalnBlock::new(config, captions, init)),
+            BlockDesign::InContext | BlockDesign::CrossAttention => {
+                Self::PreNorm(PreNormBlock::new(config, captions, init))
+            }
         }
     }
 
     /// `[b, n, d]` to `[b, n, d]`.
     pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
-        let modulation = Modulation::<6>::of(&self.modulation, context);
-        let [attention_shift, attention_scale, attention_gate, mlp_shift, mlp_scale, mlp_gate] = modulation.0;
-
-        let h = kernels::layer_norm_modulate(x.clone(), attention_shift, attention_scale, EPSILON); // [b, n, d]
-        let h = self.dropout.0.forward(self.attention.forward(h), context.dropout);
-        let x = kernels::gate_residual(x, h, attention_gate);
-
-        let x = match (&self.cross_attention, &context.caption) {
-            (Some(layer), Some(caption)) => layer.forward(x, caption),
-            _ => x,
-        };
-
-        let h = kernels::layer_norm_modulate(x.clone(), mlp_shift, mlp_scale, EPSILON); // [b, n, d]
-        let h = self.dropout.1.forward(self.mlp.forward_gelu(h), context.dropout);
-        kernels::gate_residual(x, h, mlp_gate)
+        match self {
+            Self::Adaln(block) => block.forward(x, context),
+            Self::PreNorm(block) => block.forward(x, context),
+        }
     }
 }
 
-/// Attention to a caption on the normalized tokens, added to them.
+/// From tokens to the values of their patches, behind a layer norm that is adaptive where those of the blocks are.
+/// The projection starts at zero.
 #[derive(Module, Debug)]
-pub struct NormedCrossAttention {
-    /// Before attention.
-    pub norm: LayerNorm,
-    /// Tokens to the caption.
-    pub attention: CrossAttention,
-}
-
-impl NormedCrossAttention {
-    fn new(width: usize, caption_width: usize, heads: usize, init: &mut Initialization) -> Self {
-        Self { norm: LayerNorm::new(width, init), attention: CrossAttention::new(width, caption_width, heads, init) }
-    }
-
-    /// `[b, n, d]` to `[b, n, d]`.
-    fn forward(&self, x: Tensor<3>, caption: &EncodedCaption) -> Tensor<3> {
-        x.clone() + self.attention.forward(self.norm.forward(x), caption)
-    }
-}
-
-/// From tokens to the values of their patches; starts at zero.
-#[derive(Module, Debug)]
-pub struct FinalLayer {
-    /// `[d] -> [2 d]`: shift, scale.
-    pub modulation: Linear,
-    /// `[d] -> [p p c]`.
-    pub projection: Linear,
+pub enum FinalLayer {
+    /// Behind an adaptive layer norm.
+    Adaln(AdalnFinalLayer),
+    /// Behind a plain one.
+    PreNorm(PreNormFinalLayer),
 }
 
 impl FinalLayer {
-    pub(super) fn new(width: usize, outputs: usize, init: &mut Initialization) -> Self {
-        Self {
-            modulation: Linear::new(width, 2 * width, Start::Zero, init),
-            projection: Linear::new(width, outputs, Start::Zero, init),
+    pub(super) fn new(config: &DitConfig, outputs: usize, init: &mut Initialization) -> Self {
+        match config.block {
+            BlockDesign::AdalnZero | BlockDesign::Adaln => Self::Adaln(AdalnFinalLayer::new(config, outputs, init)),
+            BlockDesign::InContext | BlockDesign::CrossAttention => {
+                Self::PreNorm(PreNormFinalLayer::new(config.width, outputs, init))
+            }
         }
     }
 
     /// `[b, n, d]` to `[b, n, p p c]`.
     pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
-        let [shift, scale] = Modulation::<2>::of(&self.modulation, context).0;
-        self.projection.forward(kernels::layer_norm_modulate(x, shift, scale, EPSILON))
+        match self {
+            Self::Adaln(layer) => layer.forward(x, context),
+            Self::PreNorm(layer) => layer.forward(x),
+        }
     }
 }
 
-/// `N` vectors `[b, d]` that a linear layer makes of the condition.
-struct Modulation<const N: usize>([Tensor<2>; N]);
+/// Attention of the normalized tokens to others, added to them.
+#[derive(Module, Debug)]
+pub struct NormedCrossAttention {
+    /// Before attention.
+    pub norm: LayerNorm,
+    /// To the others.
+    pub attention: CrossAttention,
+}
 
-impl<const N: usize> Modulation<N> {
-    fn of(layer: &Linear, context: &Context) -> Self {
-        let all = layer.forward(context.embedding.clone()); // [b, N d]
-        let width = all.dims()[1] / N;
-        Self(std::array::from_fn(|i| all.clone().narrow(1, i * width, width)))
+impl NormedCrossAttention {
+    /// To a caption. It starts as the identity.
+    pub(super) fn to_caption(config: &DitConfig, init: &mut Initialization) -> Self {
+        let DitConfig { width, heads, caption, .. } = config;
+        Self {
+            norm: LayerNorm::new(*width, init),
+            attention: CrossAttention::new(*width, caption.width, *heads, Start::Zero, init),
+        }
+    }
+
+    /// To the condition's vectors.
+    pub(super) fn to_condition(config: &DitConfig, init: &mut Initialization) -> Self {
+        let DitConfig { width, heads, .. } = config;
+        Self {
+            norm: LayerNorm::new(*width, init).with_epsilon(EPSILON),
+            attention: CrossAttention::new(*width, *width, *heads, Start::Xavier, init),
+        }
+    }
+
+    /// `[b, n, d]` to `[b, n, d]`, looking at `others` `[b, m, e]` but for those that `mask` `[b, m]` hides.
+    pub(super) fn forward(&self, x: Tensor<3>, others: Tensor<3>, mask: Option<Tensor<2>>) -> Tensor<3> {
+        x.clone() + self.attention.forward(self.norm.forward(x), others, mask)
+    }
+}
+
+/// Tokens `[b, n, d]` after attention to the caption, where there is one.
+pub(super) fn to_caption(layer: Option<&NormedCrossAttention>, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    match (layer, &context.caption) {
+        (Some(layer), Some(caption)) => layer.forward(x, caption.tokens.clone(), Some(caption.mask.clone())),
+        _ => x,
     }
 }

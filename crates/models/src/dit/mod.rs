@@ -1,11 +1,15 @@
-//! DiT: a transformer over patches, conditioned through adaptive layer norm (Peebles and Xie, 2023).
+//! DiT: a transformer over patches, told time, class and caption in one of four ways (Peebles and Xie, 2023).
 
+mod adaln;
 mod block;
 mod network;
+mod pre_norm;
 mod prior;
 
-pub use block::{DitBlock, FinalLayer, NormedCrossAttention};
+pub use adaln::{AdalnBlock, AdalnFinalLayer};
+pub use block::{BlockDesign, DitBlock, FinalLayer, NormedCrossAttention};
 pub use network::Dit;
+pub use pre_norm::{PreNormBlock, PreNormFinalLayer};
 pub use prior::PriorTargets;
 
 use schemars::JsonSchema;
@@ -16,7 +20,7 @@ use crate::caption::CaptionConfig;
 use crate::routing::RoutingConfig;
 use crate::shape::DataShape;
 
-/// A DiT with adaLN-Zero blocks. The defaults are those of DiT-S/2.
+/// A DiT. The defaults are those of DiT-S/2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DitConfig {
@@ -26,6 +30,8 @@ pub struct DitConfig {
     pub width: usize,
     /// Blocks.
     pub depth: usize,
+    /// How a block is told time, class and caption.
+    pub block: BlockDesign,
     /// Attention heads.
     pub heads: usize,
     /// Hidden features of a block's two-layer network, over `width`.
@@ -48,6 +54,7 @@ impl Default for DitConfig {
             patch: 2,
             width: 384,
             depth: 12,
+            block: BlockDesign::default(),
             heads: 6,
             mlp_ratio: 4.0,
             null_class: true,

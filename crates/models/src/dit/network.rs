@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
 use super::DitConfig;
-use super::block::{DitBlock, FinalLayer};
+use super::block::{BlockDesign, DitBlock, FinalLayer};
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
@@ -31,6 +31,7 @@ pub struct Dit {
     #[module(skip)]
     pub(super) experts_config: Option<ExpertsConfig>,
     patch: usize,
+    in_context: bool,
 }
 
 impl Dit {
@@ -62,8 +63,9 @@ impl Dit {
                 Some(RoutingConfig::Experts(config)) => Some(config.clone()),
                 _ => None,
             },
-            final_layer: FinalLayer::new(width, patch * patch * outputs, init),
+            final_layer: FinalLayer::new(config, patch * patch * outputs, init),
             patch,
+            in_context: config.block == BlockDesign::InContext,
         }
     }
 
@@ -82,7 +84,7 @@ impl Dit {
         unpatchify(patches, h / self.patch, w / self.patch, self.patch)
     }
 
-    /// The tokens `[b, n, d]` that leave the first `blocks` blocks.
+    /// The image's tokens `[b, n, d]` that leave the first `blocks` blocks.
     pub fn tokens(&self, x: Tensor<4>, time_label: Tensor<1>, condition: &Condition, blocks: usize) -> Tensor<3> {
         let context = self.conditioning.forward(x.dims()[0], time_label, condition, None);
         self.through(&self.blocks[..blocks.min(self.blocks.len())], x, &context)
@@ -90,10 +92,16 @@ impl Dit {
 
     /// Images `[b, c, h, w]` to tokens `[b, n, d]`, through some blocks.
     fn through(&self, blocks: &[DitBlock], x: Tensor<4>, context: &Context) -> Tensor<3> {
-        let tokens = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]
-        blocks.iter().enumerate().fold(tokens, |tokens, (i, block)| match self.routing.get(i) {
+        let image = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]
+        let n = image.dims()[1];
+        let tokens = match self.in_context {
+            true => Tensor::cat(vec![image, context.tokens()], 1), // [b, n + vectors, d]
+            false => image,
+        };
+        let tokens = blocks.iter().enumerate().fold(tokens, |tokens, (i, block)| match self.routing.get(i) {
             None => block.forward(tokens, context),
             Some(routing) => routing.through(tokens, context, |tokens| block.forward(tokens, context)),
-        })
+        });
+        if self.in_context { tokens.narrow(1, 0, n) } else { tokens }
     }
 }

@@ -3,11 +3,16 @@ use burn::tensor::{Device, Tensor};
 
 use super::*;
 use crate::condition::Condition;
-use crate::initialization::Initialization;
+use crate::conditioning::Context;
+use crate::initialization::{Initialization, Start};
+use crate::layers::Linear;
 use crate::parameters;
 use crate::routing::{ExpertsConfig, RoutingConfig};
 use crate::testing::{assert_close, normal, randomized, values};
 use crate::weights::DIT;
+
+const DESIGNS: [BlockDesign; 4] =
+    [BlockDesign::AdalnZero, BlockDesign::Adaln, BlockDesign::InContext, BlockDesign::CrossAttention];
 
 fn small() -> DitConfig {
     DitConfig { width: 16, depth: 2, heads: 2, ..DitConfig::default() }
@@ -35,6 +40,41 @@ fn the_published_sizes_have_their_parameters() {
         assert!(config.validate(&latents(1000)).is_empty());
         let network = Dit::new(&config, &latents(1000), &mut Initialization::new(0, &Device::flex()));
         assert_eq!(parameters::count(&network), expected, "width {width}, patch {patch}");
+    }
+}
+
+/// DiT-XL/2 of each design, as published: 10^9 multiplications with an addition of one image, and 10^6 parameters
+/// (figure 5 and table 4). Those of the matrices and of attention leave 0.02 at most to everything else.
+#[test]
+fn the_published_designs_have_their_cost() {
+    let published = [
+        (BlockDesign::InContext, 119.37, 449.0),
+        (BlockDesign::CrossAttention, 137.62, 598.0),
+        (BlockDesign::Adaln, 118.56, 600.0),
+        (BlockDesign::AdalnZero, 118.64, 675.0),
+    ];
+    let (width, depth, tokens) = (1152, 28, 256);
+    for (block, cost, size) in published {
+        let config = DitConfig { width, depth, heads: 16, block, learned_variance: true, ..DitConfig::default() };
+        let network = Dit::new(&config, &latents(1000), &mut Initialization::new(0, &Device::flex()));
+        let in_block = if block == BlockDesign::InContext { tokens + 2 } else { tokens };
+        let products = |(name, shape): (String, Vec<usize>)| {
+            let of_condition = ["conditioning.time", "modulation"].iter().any(|part| name.contains(part));
+            let rows = match name.as_str() {
+                name if !name.ends_with(".weight") || name.starts_with("conditioning.class") || shape.len() < 2 => 0,
+                name if name.ends_with("attention.key.weight") || name.ends_with("attention.value.weight") => 2,
+                _ if of_condition => 1,
+                name if name.starts_with("blocks.") => in_block,
+                _ => tokens,
+            };
+            rows * shape.iter().product::<usize>()
+        };
+        let linear: usize = parameters::names_and_shapes(&network).into_iter().map(products).sum();
+        let attended = in_block + if block == BlockDesign::CrossAttention { 2 } else { 0 };
+        let found = (linear + depth * 2 * in_block * attended * width) as f64 / 1e9;
+        assert!((0.0..0.02).contains(&(cost - found)), "{block:?}: {found}");
+        let found = parameters::count(&network) as f64 / 1e6;
+        assert!((found - size).abs() < 0.6, "{block:?}: {found}");
     }
 }
 
@@ -96,13 +136,99 @@ fn the_prior_moves_the_gates_and_nothing_else() {
     assert!(Dit::new(&config, &shape, &mut Initialization::new(0, &device)).prior_targets(0, 0).is_none());
 }
 
+/// Whatever the design; but only the blocks of adaLN-Zero start as the identity.
 #[test]
 fn it_starts_at_zero() {
     let device = Device::flex();
     let shape = DataShape::images(3, 8, 8).with_classes(4);
-    let network = Dit::new(&small(), &shape, &mut Initialization::new(0, &device));
-    let y = network.forward(normal(0, [2, 3, 8, 8], &device), normal(1, [2], &device), &Condition::none(), None);
-    assert_eq!(values(&y), vec![0.0; 2 * 3 * 8 * 8]);
+    for block in DESIGNS {
+        let network = Dit::new(&DitConfig { block, ..small() }, &shape, &mut Initialization::new(0, &device));
+        let (x, time) = (normal::<4>(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device));
+        let y = network.forward(x.clone(), time.clone(), &Condition::none(), None);
+        assert_eq!(values(&y), vec![0.0; 2 * 3 * 8 * 8], "{block:?}");
+        let after = |blocks| values(&network.tokens(x.clone(), time.clone(), &Condition::none(), blocks));
+        assert_eq!(after(0) == after(2), block == BlockDesign::AdalnZero, "{block:?}");
+    }
+}
+
+/// With gates of one, adaLN-Zero is adaLN.
+#[test]
+fn adaln_is_adaln_zero_with_open_gates() {
+    let device = Device::flex();
+    let shape = DataShape::images(3, 8, 8).with_classes(4);
+    let build = |block| Dit::new(&DitConfig { block, ..small() }, &shape, &mut Initialization::new(0, &device));
+    let adaln = randomized(build(BlockDesign::Adaln));
+    let mut arrays = parameters::read(&adaln).unwrap();
+    for (name, array) in &mut arrays {
+        let gate = if name.ends_with("bias") { 1.0 } else { 0.0 };
+        if name.starts_with("blocks.") && name.contains("modulation") {
+            // Each row is (shift, scale) of attention and of the two-layer network; a gate follows each pair.
+            let pairs = array.values.chunks_exact(2 * 16);
+            array.values = pairs.flat_map(|pair| [pair, &[gate; 16]].concat()).collect();
+            *array.shape.last_mut().unwrap() = 6 * 16;
+        }
+    }
+    let gated = parameters::write(build(BlockDesign::AdalnZero), arrays).unwrap();
+    let run = |network: &Dit| {
+        let (x, time) = (normal(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device) * 100.0);
+        values(&network.forward(x, time, &Condition::none(), None))
+    };
+    assert_close(&run(&adaln), &run(&gated), 1e-6);
+}
+
+/// Tokens of a condition `[b, d]` that has a time and nothing else.
+fn told(time: Tensor<2>) -> Context {
+    let time_label = Tensor::zeros([time.dims()[0]], &time.device());
+    Context { embedding: time.clone(), time, others: Vec::new(), time_label, caption: None, dropout: None }
+}
+
+/// Without modulation, adaLN's block is a plain one whose norms have weights of one.
+#[test]
+fn blocks_of_all_designs_share_their_form() {
+    let device = Device::flex();
+    let build = |block| {
+        let config = DitConfig { block, ..small() };
+        DitBlock::new(&config, false, &mut Initialization::new(0, &device))
+    };
+    let (DitBlock::Adaln(mut adaln), DitBlock::PreNorm(mut plain)) =
+        (build(BlockDesign::Adaln), build(BlockDesign::InContext))
+    else {
+        panic!("each design has its block");
+    };
+    adaln.attention = randomized(adaln.attention);
+    adaln.modulation = Linear::new(16, 4 * 16, Start::Zero, &mut Initialization::new(0, &device));
+    (plain.attention, plain.mlp) = (adaln.attention.clone(), adaln.mlp.clone());
+    let (x, context) = (normal::<3>(0, [2, 5, 16], &device), told(normal(1, [2, 16], &device)));
+    assert_close(&values(&plain.forward(x.clone(), &context)), &values(&adaln.forward(x, &context)), 1e-5);
+}
+
+/// The condition's tokens are among the image's: attention takes them in, and they are gone at the end.
+#[test]
+fn in_context_the_condition_is_a_token() {
+    let device = Device::flex();
+    let config = DitConfig { block: BlockDesign::InContext, depth: 1, ..small() };
+    let network = randomized(Dit::new(&config, &latents(4), &mut Initialization::new(0, &device)));
+    let (x, time) = (normal::<4>(0, [2, 4, 32, 32], &device), normal::<1>(1, [2], &device));
+    let class = Condition::of_class(Tensor::from_data([1i64, 3], &device));
+    let context = network.conditioning.forward(2, time.clone(), &class, None);
+    assert_eq!(context.tokens().dims(), [2, 2, 16]);
+    // Where they stand does not matter.
+    let image = network.tokens(x.clone(), time.clone(), &class, 0);
+    let first = network.blocks[0].forward(Tensor::cat(vec![context.tokens(), image], 1), &context);
+    let found = network.tokens(x, time, &class, 1);
+    assert_eq!(found.dims(), [2, 256, 16]);
+    assert_close(&values(&found), &values(&first.narrow(1, 2, 256)), 1e-5);
+}
+
+/// To a sequence of one, all attention goes to that one: what is added is a linear map of it, the same for all tokens.
+#[test]
+fn cross_attention_to_one_vector_adds_a_map_of_it() {
+    let device = Device::flex();
+    let layer = randomized(NormedCrossAttention::to_condition(&small(), &mut Initialization::new(0, &device)));
+    let (x, vector) = (normal::<3>(0, [2, 5, 16], &device), normal::<2>(1, [2, 16], &device));
+    let added = layer.attention.projection.forward(layer.attention.value.forward(vector.clone())); // [b, d]
+    let expected = x.clone() + added.unsqueeze_dim::<3>(1);
+    assert_close(&values(&layer.forward(x, told(vector).tokens(), None)), &values(&expected), 1e-5);
 }
 
 /// Attention and everything else knows tokens apart by their positions only: without them (a patch embedding that
@@ -113,13 +239,7 @@ fn every_token_is_treated_alike() {
     let shape = DataShape::images(1, 4, 8);
     let network = randomized(Dit::new(&small(), &shape, &mut Initialization::new(0, &device)));
     let x = normal::<3>(0, [1, 8, 16], &device);
-    let context = crate::conditioning::Context {
-        embedding: normal(1, [1, 16], &device),
-        time: Tensor::zeros([1, 16], &device),
-        time_label: Tensor::zeros([1], &device),
-        caption: None,
-        dropout: None,
-    };
+    let context = told(normal(1, [1, 16], &device));
     let through = |x: Tensor<3>| network.blocks.iter().fold(x, |x, block| block.forward(x, &context));
     let (there, back) = (values(&through(x.clone()).flip([1])), values(&through(x.flip([1]))));
     assert_close(&there, &back, 1e-5);

@@ -3,7 +3,6 @@ use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
 use super::Linear;
-use crate::caption::EncodedCaption;
 use crate::initialization::{Initialization, Start};
 
 /// Multi-head attention of tokens among themselves, with one projection to queries, keys and values.
@@ -42,7 +41,7 @@ impl SelfAttention {
     }
 }
 
-/// Multi-head attention of tokens to those of a caption. Its projection starts at zero: captions come in gradually.
+/// Multi-head attention of tokens to others.
 #[derive(Module, Debug)]
 pub struct CrossAttention {
     /// `[d] -> [d]`.
@@ -57,23 +56,25 @@ pub struct CrossAttention {
 }
 
 impl CrossAttention {
-    /// From tokens of `width` (divisible by `heads`) to caption tokens of `caption_width`.
-    pub fn new(width: usize, caption_width: usize, heads: usize, init: &mut Initialization) -> Self {
+    /// From tokens of `width` (divisible by `heads`) to others of `other_width`. With a `projection` that starts at zero,
+    /// the others come in gradually.
+    pub fn new(width: usize, other_width: usize, heads: usize, projection: Start, init: &mut Initialization) -> Self {
         Self {
             query: Linear::new(width, width, Start::Xavier, init),
-            key: Linear::new(caption_width, width, Start::Xavier, init),
-            value: Linear::new(caption_width, width, Start::Xavier, init),
-            projection: Linear::new(width, width, Start::Zero, init),
+            key: Linear::new(other_width, width, Start::Xavier, init),
+            value: Linear::new(other_width, width, Start::Xavier, init),
+            projection: Linear::new(width, width, projection, init),
             heads,
         }
     }
 
-    /// Tokens `[b, n, d]` and a caption `[b, m, e]` to `[b, n, d]`.
-    pub fn forward(&self, x: Tensor<3>, caption: &EncodedCaption) -> Tensor<3> {
+    /// Tokens `[b, n, d]` and others `[b, m, e]` to `[b, n, d]`; the others that `mask` `[b, m]` (0 or a large negative
+    /// number) hides are not looked at.
+    pub fn forward(&self, x: Tensor<3>, others: Tensor<3>, mask: Option<Tensor<2>>) -> Tensor<3> {
         let q = split_heads(self.query.forward(x), self.heads); // [b, h, n, d/h]
-        let k = split_heads(self.key.forward(caption.tokens.clone()), self.heads); // [b, h, m, d/h]
-        let v = split_heads(self.value.forward(caption.tokens.clone()), self.heads); // [b, h, m, d/h]
-        let out = kernels::attention(q, k, v, Some(caption.mask.clone())); // [b, h, n, d/h]
+        let k = split_heads(self.key.forward(others.clone()), self.heads); // [b, h, m, d/h]
+        let v = split_heads(self.value.forward(others), self.heads); // [b, h, m, d/h]
+        let out = kernels::attention(q, k, v, mask); // [b, h, n, d/h]
         self.projection.forward(merge_heads(out)) // [b, n, d]
     }
 }

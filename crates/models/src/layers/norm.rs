@@ -64,6 +64,11 @@ impl LayerNorm {
         Self { weight: init.parameter([width], Rule::ONES), bias: init.parameter([width], Rule::ZEROS), epsilon: 1e-5 }
     }
 
+    /// The same with another epsilon.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
+    }
+
     /// `[..., d]`, normalized.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)

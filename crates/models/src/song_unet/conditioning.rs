@@ -93,7 +93,14 @@ impl SongConditioning {
             features = features + kernels::linear(augmentation.clone(), weight.val(), None);
         }
         let vector = self.mlp.forward_silu(features); // [b, d]
-        Context { embedding: kernels::silu(vector.clone()), time: vector, time_label, caption: None, dropout }
+        Context {
+            embedding: kernels::silu(vector.clone()),
+            time: vector,
+            others: Vec::new(),
+            time_label,
+            caption: None,
+            dropout,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use sinter_kernels as kernels;
 use super::residual::scaled;
 use super::{AttentionOrder, BlockConfig, UnetConfig};
 use crate::caption::EncodedCaption;
-use crate::initialization::Initialization;
+use crate::initialization::{Initialization, Start};
 use crate::layers::{CrossAttention, GroupNorm, Linear};
 
 /// Attention among the pixels of a feature map, added to it.
@@ -76,7 +76,13 @@ impl CaptionAttentionBlock {
     pub(super) fn new(channels: usize, config: &UnetConfig, init: &mut Initialization) -> Self {
         Self {
             norm: config.block().norm(channels, init),
-            attention: CrossAttention::new(channels, config.caption.width, config.block().heads_of(channels), init),
+            attention: CrossAttention::new(
+                channels,
+                config.caption.width,
+                config.block().heads_of(channels),
+                Start::Zero,
+                init,
+            ),
         }
     }
 
@@ -84,7 +90,8 @@ impl CaptionAttentionBlock {
     pub(super) fn forward(&self, x: Tensor<4>, caption: &EncodedCaption) -> Tensor<4> {
         let tokens = to_tokens(self.norm.forward(x.clone())); // [b, n, c]
         let shape = x.dims();
-        x + to_image(self.attention.forward(tokens, caption), shape)
+        let out = self.attention.forward(tokens, caption.tokens.clone(), Some(caption.mask.clone())); // [b, n, c]
+        x + to_image(out, shape)
     }
 }
 

@@ -67,6 +67,14 @@ pub enum WeightsError {
         /// The one that has such a network.
         made_by: &'static str,
     },
+    /// The configuration's network has a part that the reference does not.
+    #[error("`{named}` has no {what}, which the configuration's network has")]
+    Lacks {
+        /// The reference that was named.
+        named: &'static str,
+        /// The part.
+        what: String,
+    },
     /// Names or shapes that a key map does not know; all are listed, one a line.
     #[error("these tensors have no counterpart:\n{}", .0.join("\n"))]
     Unmapped(Vec<String>),

@@ -2,6 +2,7 @@
 
 use super::tables::{ADM_UNET, DIT};
 use super::{KeyMap, WeightsError, edm, sit};
+use crate::dit::BlockDesign;
 use crate::layers::sine_cosine_positions;
 use crate::network::ModelConfig;
 use crate::parameters::{Array, Arrays};
@@ -49,6 +50,10 @@ impl Reference {
     /// Fails for a network that is another reference's where names and shapes alone would not tell.
     fn check(self, model: &ModelConfig) -> Result<(), WeightsError> {
         let made_by = match model {
+            ModelConfig::Dit(config) if config.block != BlockDesign::AdalnZero => {
+                let what = format!("blocks of the design `{}`", config.block.name());
+                return Err(WeightsError::Lacks { named: self.name(), what });
+            }
             ModelConfig::Dit(config) => match &config.routing {
                 // SiT's has the same names and means another thing by them, so there it counts which one is named.
                 None if self == Self::Sit && !config.learned_variance => Self::Sit,
@@ -115,7 +120,8 @@ impl Reference {
     ///
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that is not known, every shape that does not fit and every fixed tensor
-    /// that is not what the configuration fixes it to; [`WeightsError::OtherReference`] for a DiT of another one.
+    /// that is not what the configuration fixes it to; [`WeightsError::OtherReference`] for a DiT of another one and
+    /// [`WeightsError::Lacks`] for one of none.
     pub fn import(self, model: &ModelConfig, shape: &DataShape, theirs: Arrays) -> Result<Arrays, WeightsError> {
         self.check(model)?;
         let theirs = if self == Self::Edm { edm::unwrapped(theirs) } else { theirs };
@@ -144,7 +150,7 @@ impl Reference {
     ///
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that is not known, of a network that it does not have;
-    /// [`WeightsError::OtherReference`] for a DiT of another one.
+    /// [`WeightsError::OtherReference`] for a DiT of another one and [`WeightsError::Lacks`] for one of none.
     pub fn export(self, model: &ModelConfig, shape: &DataShape, ours: Arrays) -> Result<Arrays, WeightsError> {
         self.check(model)?;
         let ours = match model {
@@ -235,6 +241,20 @@ mod tests {
                 let message = other.export(&model, &shape, ours.clone()).unwrap_err().to_string();
                 assert!(message.contains(made_by.name()) && message.contains(other.name()), "{message}");
                 assert!(other.import(&model, &shape, Arrays::new()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_another_design_are_refused() {
+        let shape = DataShape::images(3, 8, 8).with_classes(4);
+        for (reference, model) in networks() {
+            let ModelConfig::Dit(config) = model else { continue };
+            for block in [BlockDesign::Adaln, BlockDesign::InContext, BlockDesign::CrossAttention] {
+                let model = ModelConfig::Dit(DitConfig { block, ..config.clone() });
+                let message = reference.export(&model, &shape, Arrays::new()).unwrap_err().to_string();
+                assert!(message.contains(reference.name()) && message.contains(block.name()), "{message}");
+                assert!(reference.import(&model, &shape, Arrays::new()).is_err());
             }
         }
     }
