@@ -168,6 +168,7 @@ mod tests {
     use crate::caption::{CaptionConfig, Vocabulary};
     use crate::dit::BlockDesign;
     use crate::parameters;
+    use crate::routing::{DtrConfig, RoutingConfig};
     use crate::song_unet::{Decoder, Encoder, TimeFeatures};
     use crate::testing::{assert_close, device, normal, randomized, rounding, values};
 
@@ -191,7 +192,11 @@ mod tests {
         let patches = UnetConfig { patch: 2, embedding: Some(12), attention: vec![4], ..unet.clone() };
         let plain =
             UnetConfig { residual_resample: false, scale_shift_norm: false, attention: vec![8], ..unet.clone() };
+        // Half of the channels, and labels that tell apart more tasks than the images have.
+        let dtr = DtrConfig { ratio: 0.5, curvature: 1.0, ..DtrConfig::default() };
+        let routed = UnetConfig { routing: Some(RoutingConfig::Dtr(dtr.clone())), ..unet.clone() };
         let dit = DitConfig { width: 16, depth: 2, heads: 2, dropout, caption, ..DitConfig::default() };
+        let routing = Some(RoutingConfig::Dtr(dtr));
         let design = |block| ModelConfig::Dit(DitConfig { block, ..dit.clone() });
         let mlp = MlpConfig { width: 16, depth: 2, dropout, ..MlpConfig::default() };
         let points = DataShape::images(2, 1, 1).with_classes(3);
@@ -219,10 +224,12 @@ mod tests {
             (ModelConfig::Unet(unet), SHAPE),
             (ModelConfig::Unet(patches), SHAPE),
             (ModelConfig::Unet(plain), SHAPE),
+            (ModelConfig::Unet(routed), SHAPE),
             (design(BlockDesign::AdalnZero), SHAPE),
             (design(BlockDesign::Adaln), SHAPE),
             (design(BlockDesign::InContext), SHAPE),
             (design(BlockDesign::CrossAttention), SHAPE),
+            (ModelConfig::Dit(DitConfig { block: BlockDesign::InContext, routing, ..dit.clone() }), SHAPE),
             (ModelConfig::Mlp(mlp), points),
         ]
     }

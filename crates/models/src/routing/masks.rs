@@ -1,11 +1,15 @@
 //! Fixed channels for every time (DTR, Park et al., "Denoising Task Routing for Diffusion Models", 2024).
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_process::random::{Key, Stream};
+
+use super::RoutingConfig;
 
 /// A window of channels that moves as noise grows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -123,6 +127,42 @@ impl Masks {
         let [tasks, _] = self.mask.dims();
         let task: Tensor<1, Int> = time_label.clamp(0.0, (tasks - 1) as f64).int(); // [b]
         self.mask.clone().float().select(0, task)
+    }
+
+    /// Feature maps `[b, c, h, w]` with zeros in place of the channels that the tasks of time labels `[b]` leave over.
+    pub(crate) fn over(&self, x: Tensor<4>, time_label: Tensor<1>) -> Tensor<4> {
+        let [b, channels, _, _] = x.dims();
+        x * self.of(time_label).reshape([b, channels, 1, 1])
+    }
+}
+
+/// Makes the masks of one block after the other, where these differ in width.
+pub(crate) struct BlockMasks<'a> {
+    config: &'a RoutingConfig,
+    device: &'a Device,
+    /// Blocks so far.
+    blocks: usize,
+    /// DTR's, by the number of channels: blocks of one width have them in common.
+    windows: BTreeMap<usize, Masks>,
+}
+
+impl<'a> BlockMasks<'a> {
+    pub(crate) fn new(config: &'a RoutingConfig, device: &'a Device) -> Self {
+        Self { config, device, blocks: 0, windows: BTreeMap::new() }
+    }
+
+    /// Those of the next block, of so many channels; experts have none.
+    pub(crate) fn next(&mut self, channels: usize) -> Option<Masks> {
+        let block = self.blocks;
+        self.blocks += 1;
+        match self.config {
+            RoutingConfig::Dtr(config) => {
+                let masks = || Masks::new(config.mask(channels), channels, self.device);
+                Some(self.windows.entry(channels).or_insert_with(masks).clone())
+            }
+            RoutingConfig::Random(config) => Some(Masks::new(config.mask(channels, block), channels, self.device)),
+            RoutingConfig::Experts(_) => None,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Task routing: every time of a process is a task with a part of a network of its own.
 //!
-//! A block of DiT works on `m x`, and what it leaves over of its input, `(1 - m) x`, passes by. DTR's `m` is a fixed choice of
-//! channels ([`masks`]); Switch-DiT's is made by experts, of which each time takes a few ([`experts`]), and a loss leads
-//! them to divide times among themselves ([`prior`]).
+//! A block works on `m x`, and what it leaves over of its input, `(1 - m) x`, passes by. DTR's `m` is a fixed choice of
+//! channels ([`masks`]), for the blocks of a DiT and the residual blocks of a UNet; Switch-DiT's is made by experts, of
+//! which each time takes a few ([`experts`]), and a loss leads them to divide times among themselves ([`prior`]).
 
 pub mod experts;
 pub mod masks;

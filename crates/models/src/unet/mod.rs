@@ -16,6 +16,7 @@ use sinter_config::Problems;
 
 use crate::caption::CaptionConfig;
 use crate::initialization::Start;
+use crate::routing::RoutingConfig;
 use crate::shape::DataShape;
 
 /// A UNet in ADM's layout.
@@ -58,6 +59,8 @@ pub struct UnetConfig {
     pub null_class: bool,
     /// Whether the network gives a second set of channels, the variance of the reverse process.
     pub learned_variance: bool,
+    /// What residual blocks do with the time as a task, `dtr` or `random`; nothing where not given.
+    pub routing: Option<RoutingConfig>,
     /// The caption encoder, for data with captions.
     pub caption: CaptionConfig,
 }
@@ -95,6 +98,7 @@ impl Default for UnetConfig {
             dropout: 0.0,
             null_class: true,
             learned_variance: false,
+            routing: None,
             caption: CaptionConfig::default(),
         }
     }
@@ -141,6 +145,15 @@ impl UnetConfig {
         let divides = |level: &Level| size > 0 && level.width.is_multiple_of(size);
         if let Some(Level { width, .. }) = self.levels(shape).find(|level| attends(level) && !divides(level)) {
             problems.push(key, format!("{size} does not divide {width} channels"));
+        }
+        match &self.routing {
+            Some(RoutingConfig::Experts(_)) => {
+                problems.push("routing", "`experts` are for a DiT: a UNet takes `dtr` or `random`");
+            }
+            Some(routing) => {
+                problems.nest("routing", routing.validate());
+            }
+            None => {}
         }
         if shape.has_captions() {
             problems.nest("caption", self.caption.validate());

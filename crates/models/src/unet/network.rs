@@ -1,11 +1,13 @@
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::{AttentionBlock, CaptionAttentionBlock, Downsample, Level, ResidualBlock, UnetConfig, Upsample};
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, pixel_shuffle, pixel_unshuffle};
+use crate::routing::RoutingConfig;
+use crate::routing::masks::BlockMasks;
 use crate::shape::DataShape;
 
 /// One layer of a block.
@@ -73,7 +75,10 @@ impl Unet {
             class_rule: Rule::normal(1.0),
         };
         let conditioning = Conditioning::new(conditioning, shape, init);
-        let blocks = Blocks::new(config, shape, init);
+        let mut blocks = Blocks::new(config, shape, init);
+        if let Some(routing) = &config.routing {
+            blocks.route(routing, init.device());
+        }
         let outputs = config.patch * config.patch * shape.channels * if config.learned_variance { 2 } else { 1 };
         Self {
             conditioning,
@@ -185,5 +190,16 @@ impl Blocks {
             }
         }
         Self { input, middle, output, width }
+    }
+
+    /// Gives every residual block its masks, in the order of the way through the network.
+    fn route(&mut self, routing: &RoutingConfig, device: &Device) {
+        let mut masks = BlockMasks::new(routing, device);
+        let middle = std::iter::once(&mut self.middle);
+        for layer in self.input.iter_mut().chain(middle).chain(&mut self.output).flatten() {
+            if let Layer::Residual(block) = layer {
+                block.masks = masks.next(block.inputs());
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::BlockConfig;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample, ResampleFilter};
+use crate::routing::Masks;
 use sinter_kernels as kernels;
 
 /// Two convolutions around which the input is carried; time and condition come in between them.
@@ -22,6 +23,8 @@ pub struct ResidualBlock {
     pub output_convolution: Conv2d,
     /// `1 x 1`, where the number of channels changes.
     pub skip: Option<Conv2d>,
+    /// The channels that the convolutions work on; all where there are none. The way around carries all.
+    pub(super) masks: Option<Masks>,
     dropout: Dropout,
     #[module(skip)]
     resample: Resample,
@@ -48,6 +51,7 @@ impl ResidualBlock {
             output_norm: config.norm(outputs, init),
             output_convolution: Conv2d::new(outputs, outputs, 3, config.last_start, init),
             skip: projects.then(|| Conv2d::new(inputs, outputs, 1, config.start, init)),
+            masks: None,
             dropout: init.dropout(config.dropout),
             resample,
             filter: ResampleFilter::new(config.filter),
@@ -56,9 +60,18 @@ impl ResidualBlock {
         }
     }
 
+    /// Channels that come in.
+    pub(super) fn inputs(&self) -> usize {
+        self.input_norm.weight.lazy_shape()[0]
+    }
+
     /// `[b, in, h, w]` to `[b, out, h', w']`.
     pub(crate) fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
-        let h = self.filter.apply(self.input_norm.forward_silu(x.clone()), self.resample); // [b, in, h', w']
+        let seen = match &self.masks {
+            Some(masks) => masks.over(x.clone(), context.time_label.clone()),
+            None => x.clone(),
+        };
+        let h = self.filter.apply(self.input_norm.forward_silu(seen), self.resample); // [b, in, h', w']
         let h = self.input_convolution.forward(h); // [b, out, h', w']
 
         let [b, outputs, _, _] = h.dims();

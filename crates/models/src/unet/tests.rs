@@ -1,9 +1,11 @@
-use burn::tensor::Device;
+use burn::tensor::{Device, Int, Tensor};
 
 use super::*;
 use crate::condition::Condition;
+use crate::conditioning::Context;
 use crate::initialization::Initialization;
 use crate::parameters;
+use crate::routing::{DtrConfig, ExpertsConfig, RandomConfig, RoutingConfig};
 use crate::testing::{assert_close, normal, randomized, values};
 use crate::weights::ADM_UNET;
 
@@ -105,6 +107,95 @@ fn attention_orders_are_permutations_of_each_other() {
     let heads = parameters::write(heads, arrays).unwrap();
     let x = normal::<4>(0, [2, 8, 3, 3], &device);
     assert_close(&values(&heads.forward(x.clone())), &values(&parts.forward(x)), 1e-6);
+}
+
+fn dtr(tasks: usize, ratio: f64) -> DtrConfig {
+    DtrConfig { tasks, ratio, ..DtrConfig::default() }
+}
+
+/// A routed network, every parameter drawn anew; drawn alike for every routing.
+fn routed(routing: Option<RoutingConfig>) -> Unet {
+    randomized(build(&UnetConfig { routing, ..small() }, &DataShape::images(3, 8, 8).with_classes(4)))
+}
+
+fn residual_blocks(network: &Unet) -> impl Iterator<Item = &ResidualBlock> {
+    let blocks = network.input_blocks.iter().chain([&network.middle_block]).chain(&network.output_blocks);
+    blocks.flatten().filter_map(|layer| match layer {
+        Layer::Residual(block) => Some(block),
+        _ => None,
+    })
+}
+
+/// With all channels for all tasks nothing is left over: the same bits, the same names.
+#[test]
+fn routing_of_all_channels_is_none() {
+    let device = Device::flex();
+    let (x, time) = (normal::<4>(0, [2, 3, 8, 8], &device), Tensor::<1>::from_data([3.0f32, 8.0], &device));
+    let run = |network: &Unet| values(&network.forward(x.clone(), time.clone(), &Condition::none(), None));
+    let (plain, whole) = (routed(None), routed(Some(RoutingConfig::Dtr(dtr(10, 1.0)))));
+    assert_eq!(run(&whole), run(&plain));
+    assert_eq!(parameters::names_and_shapes(&whole), parameters::names_and_shapes(&plain));
+    let half = routed(Some(RoutingConfig::Dtr(dtr(10, 0.5))));
+    assert_eq!(parameters::count(&half), parameters::count(&plain));
+    assert_ne!(run(&half), run(&plain));
+}
+
+/// Of every residual block, those that change width and size among them: a channel outside the mask of a task changes
+/// the way around and nothing else, one inside more. Image and condition have no say in which these are.
+#[test]
+fn what_a_task_leaves_over_passes_by() {
+    let device = Device::flex();
+    let (tasks, routing) = (10, dtr(10, 0.75));
+    let network = routed(Some(RoutingConfig::Dtr(routing.clone())));
+    let mut widths = Vec::new();
+    for (which, block) in (10..).step_by(3).zip(residual_blocks(&network)) {
+        let channels = block.inputs();
+        let mask = routing.mask(channels);
+        let x = normal::<4>(which, [tasks, channels, 4, 4], &device);
+        let condition = normal::<2>(which + 1, [tasks, 32], &device);
+        let time_label = Tensor::<1, Int>::arange(0..tasks as i64, &device).float();
+        let (time, others) = (condition.clone(), Vec::new());
+        let context = Context { embedding: condition, time, others, time_label, caption: None, dropout: None };
+        // Without the last convolution a block is its way around.
+        let mut around = block.clone();
+        around.output_convolution = parameters::map(around.output_convolution, |_, flat| flat * 0.0);
+        let added = |x: Tensor<4>| block.forward(x.clone(), &context) - around.forward(x, &context);
+        let before = values(&added(x.clone()));
+        let of_task = before.len() / tasks;
+        for channel in 0..channels {
+            let step = Tensor::<4>::ones([tasks, 1, 4, 4], &device) + normal(which + 2, [tasks, 1, 4, 4], &device);
+            let moved = x.clone().slice_assign([0..tasks, channel..channel + 1, 0..4, 0..4], step);
+            let after = values(&added(moved));
+            for task in 0..tasks {
+                let range = task * of_task..(task + 1) * of_task;
+                let difference =
+                    before[range.clone()].iter().zip(&after[range]).fold(0.0f32, |d, (a, b)| d.max((a - b).abs()));
+                assert_eq!(difference > 1e-4, mask[task * channels + channel], "{difference:e}");
+            }
+        }
+        widths.push((channels, block.output_convolution.bias.lazy_shape()[0]));
+    }
+    assert_eq!(widths, [(8, 8), (8, 8), (8, 16), (16, 16), (16, 16), (32, 16), (24, 16), (16, 16), (24, 8), (16, 8)]);
+}
+
+#[test]
+fn random_channels_differ_by_block() {
+    let network = routed(Some(RoutingConfig::Random(RandomConfig { tasks: 4, ..RandomConfig::default() })));
+    let labels = Tensor::<1>::from_data([0.0f32, 1.0, 2.0, 3.0], &Device::flex());
+    let masks: Vec<Vec<f32>> =
+        residual_blocks(&network).map(|block| values(&block.masks.as_ref().unwrap().of(labels.clone()))).collect();
+    for (i, mask) in masks.iter().enumerate() {
+        assert!(masks[..i].iter().all(|other| other != mask), "block {i}");
+    }
+}
+
+#[test]
+fn experts_are_refused() {
+    let config = UnetConfig { routing: Some(RoutingConfig::Experts(ExpertsConfig::default())), ..small() };
+    let problems = config.validate(&DataShape::images(3, 8, 8));
+    assert_eq!(problems.to_string(), "routing: `experts` are for a DiT: a UNet takes `dtr` or `random`");
+    let config = UnetConfig { routing: Some(RoutingConfig::Dtr(dtr(0, 1.0))), ..small() };
+    assert_eq!(config.validate(&DataShape::images(3, 8, 8)).to_string(), "routing.tasks: must be at least 1");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::parameters::{Array, Arrays};
 use crate::routing::RoutingConfig;
 use crate::routing::prior::prior;
 use crate::shape::DataShape;
-use crate::unet::AttentionOrder;
+use crate::unet::{AttentionOrder, UnetConfig};
 
 /// How far a tensor that the configuration fixes may be from what it fixes it to: others computed it in 32 bits.
 const ROUNDING: f32 = 1e-5;
@@ -61,6 +61,9 @@ impl Reference {
                 Some(RoutingConfig::Dtr(_) | RoutingConfig::Random(_)) => Self::Dtr,
                 Some(RoutingConfig::Experts(_)) => Self::SwitchDit,
             },
+            ModelConfig::Unet(UnetConfig { routing: Some(_), .. }) => {
+                return Err(WeightsError::Lacks { named: self.name(), what: "UNet with routed tasks".into() });
+            }
             ModelConfig::Unet(config) if config.attention_order == AttentionOrder::PartsLast => Self::Edm,
             ModelConfig::Unet(_) => Self::Adm,
             ModelConfig::SongUnet(_) => Self::Edm,
@@ -120,8 +123,8 @@ impl Reference {
     ///
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that is not known, every shape that does not fit and every fixed tensor
-    /// that is not what the configuration fixes it to; [`WeightsError::OtherReference`] for a DiT of another one and
-    /// [`WeightsError::Lacks`] for one of none.
+    /// that is not what the configuration fixes it to; [`WeightsError::OtherReference`] for a network of another one
+    /// and [`WeightsError::Lacks`] for one of none.
     pub fn import(self, model: &ModelConfig, shape: &DataShape, theirs: Arrays) -> Result<Arrays, WeightsError> {
         self.check(model)?;
         let theirs = if self == Self::Edm { edm::unwrapped(theirs) } else { theirs };
@@ -150,7 +153,7 @@ impl Reference {
     ///
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that is not known, of a network that it does not have;
-    /// [`WeightsError::OtherReference`] for a DiT of another one and [`WeightsError::Lacks`] for one of none.
+    /// [`WeightsError::OtherReference`] for a network of another one and [`WeightsError::Lacks`] for one of none.
     pub fn export(self, model: &ModelConfig, shape: &DataShape, ours: Arrays) -> Result<Arrays, WeightsError> {
         self.check(model)?;
         let ours = match model {
@@ -173,7 +176,6 @@ mod tests {
     use crate::routing::{DtrConfig, ExpertsConfig};
     use crate::song_unet::{Decoder, Encoder, SongUnetConfig, TimeFeatures};
     use crate::testing::randomized;
-    use crate::unet::UnetConfig;
 
     fn networks() -> Vec<(Reference, ModelConfig)> {
         let dit = DitConfig { width: 16, depth: 2, heads: 2, ..DitConfig::default() };
@@ -256,6 +258,18 @@ mod tests {
                 assert!(message.contains(reference.name()) && message.contains(block.name()), "{message}");
                 assert!(reference.import(&model, &shape, Arrays::new()).is_err());
             }
+        }
+    }
+
+    #[test]
+    fn a_unet_with_routed_tasks_is_refused() {
+        let shape = DataShape::images(3, 8, 8).with_classes(4);
+        for (reference, model) in networks() {
+            let ModelConfig::Unet(config) = model else { continue };
+            let routing = Some(RoutingConfig::Dtr(DtrConfig::default()));
+            let model = ModelConfig::Unet(UnetConfig { routing, ..config });
+            let message = reference.export(&model, &shape, Arrays::new()).unwrap_err().to_string();
+            assert!(message.contains("`adm` has no UNet with routed tasks"), "{message}");
         }
     }
 
