@@ -16,6 +16,7 @@ use sinter_process::random::{Key, Stream};
 use sinter_process::{InputScale, Parameterization, Path, PathPoint, Prediction, TimeLabel, TimeLaw, Weight};
 use sinter_sampling::{Conditioner, Denoiser, NetworkDenoiser, per_image, values};
 
+use crate::step::Losses;
 use crate::{Clock, Inference, Map, Method, MethodError, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
@@ -166,8 +167,9 @@ impl Method for DenoisingMethod {
                     network.forward(input, labels, &condition, Some(masks))
                 },
             );
+            let losses = Losses::from(losses);
             Ok(match of_gates {
-                Some(of_gates) => losses + of_gates,
+                Some(of_gates) => losses.plus("loss/prior", of_gates),
                 None => losses,
             })
         })

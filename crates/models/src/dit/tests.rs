@@ -116,7 +116,32 @@ fn experts_of_zero_change_nothing() {
     }
 }
 
-/// The choice of experts is one of time: neither image nor class matter.
+/// Gradients go to the experts that an image takes, and these are those of its time: neither image nor class matter.
+#[test]
+fn experts_are_chosen_by_time_alone() {
+    let device = Device::flex().autodiff();
+    let shape = DataShape::images(3, 8, 8).with_classes(4);
+    for (count, active) in [(4, 1), (4, 2), (4, 4)] {
+        let experts = ExpertsConfig { count, active, tasks: 20, ..ExpertsConfig::default() };
+        let config = DitConfig { routing: Some(RoutingConfig::Experts(experts)), ..small() };
+        let network = randomized(Dit::new(&config, &shape, &mut Initialization::new(0, &device)));
+        let usage: Vec<Vec<f32>> = network.usage().iter().map(values).collect();
+        for (task, image, class) in [(0, 0, 0), (0, 1, 3), (13, 0, 0), (13, 2, 4)] {
+            let x = normal(image, [1, 3, 8, 8], &device);
+            let class = Condition::of_class(Tensor::from_data([class], &device));
+            let y = network.forward(x, Tensor::from_data([task as f32], &device), &class, None);
+            let gradients = parameters::gradients(&network, &y.square().sum().backward());
+            for (block, usage) in usage.iter().enumerate() {
+                let gradient = values(&gradients[&format!("routing.{block}.weight")]);
+                let taken = gradient.chunks_exact(16 * 16).map(|expert| expert.iter().any(|value| *value != 0.0));
+                let expected = usage[task * count..][..count].iter().map(|used| *used == 1.0);
+                assert!(taken.clone().eq(expected), "task {task}, block {block}");
+                assert_eq!(taken.filter(|taken| *taken).count(), active);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_prior_moves_the_gates_and_nothing_else() {
     let device = Device::flex().autodiff();

@@ -136,6 +136,37 @@ mod tests {
         mask
     }
 
+    /// A gate that gives 1/8, 2/8 and 5/8 whatever the time: what the experts taken are given stays that, as if the
+    /// others were there, so that all of them together are the plain mixture.
+    #[test]
+    fn what_experts_are_given_does_not_depend_on_how_many_are_taken() {
+        let device = Device::flex();
+        let (x, time) = (normal::<3>(0, [2, 3, WIDTH], &device), normal::<2>(1, [2, WIDTH], &device));
+        for (active, given) in [(1, [0.0, 0.0, 0.625]), (2, [0.0, 0.25, 0.625]), (3, [0.125, 0.25, 0.625])] {
+            let mut experts = experts(3, active);
+            experts.gate = parameters::map(experts.gate, |name, flat| match name {
+                "bias" => Tensor::from_data([1.0f32, 2.0, 5.0], &device).log(),
+                _ => flat * 0.0,
+            });
+            let mut expected = Tensor::<3>::ones([2, 3, WIDTH], &device);
+            for (j, given) in given.into_iter().enumerate() {
+                let weight: Tensor<3> = experts.weight.val().narrow(0, j, 1); // [1, d, d]
+                let bias = experts.bias.val().narrow(0, j, 1).unsqueeze_dim::<3>(1); // [1, 1, d]
+                expected = expected + (x.clone().matmul(weight.expand([2, WIDTH, WIDTH])) + bias) * given;
+            }
+            let found = experts.mask(x.clone(), time.clone());
+            assert_close(&values(&found), &values(&expected), 1e-5);
+            // Of experts that are alike, all taken are one.
+            experts.weight = experts.weight.map(|weight| weight.narrow(0, 1, 1).expand([3, WIDTH, WIDTH]));
+            experts.bias = experts.bias.map(|bias| bias.narrow(0, 1, 1).expand([3, WIDTH]));
+            let share = given.iter().sum::<f32>();
+            let one = x.clone().matmul(experts.weight.val().narrow(0, 0, 1).expand([2, WIDTH, WIDTH]))
+                + experts.bias.val().narrow(0, 0, 1).unsqueeze_dim::<3>(1);
+            let found = experts.mask(x.clone(), time.clone());
+            assert_close(&values(&found), &values(&(one * share + 1.0)), 1e-5);
+        }
+    }
+
     #[test]
     fn masks_are_the_definition_for_any_number_of_experts() {
         let device = Device::flex();
