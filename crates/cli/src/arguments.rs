@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Sample(Sample),
     /// Evaluate a trained run
     Eval(Eval),
+    /// Evaluate a run's network on given tensors
+    Predict(Predict),
     /// Make a run of weights from another implementation
     Import(Import),
     /// Write a run's weights for another implementation
@@ -143,6 +145,18 @@ pub(crate) struct Eval {
     /// Metric, as in the `[eval]` section: `{type = "frechet", features = "pixels"}`; may be repeated
     #[arg(long = "metric", value_name = "TABLE")]
     pub(crate) metrics: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Predict {
+    #[command(flatten)]
+    pub(crate) trained: Trained,
+    /// `.safetensors` file of floats: images `x` [b, c, h, w], time labels `t` [b], classes `y` [b] if asked for
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: PathBuf,
+    /// `.safetensors` file to write: `output` [b, c, h, w]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 /// The implementations by their names.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use sinter_config::{ConfigError, Located};
+use sinter_models::weights::WeightsError;
 use sinter_training::TrainingError;
 
 /// Interrupted, and the same command continues (EX_TEMPFAIL).
@@ -36,6 +37,12 @@ impl From<TrainingError> for Failure {
             TrainingError::OtherRun { .. } => Self::Setting(error.to_string()),
             other => Self::Other(other.to_string()),
         }
+    }
+}
+
+impl From<WeightsError> for Failure {
+    fn from(error: WeightsError) -> Self {
+        Self::Other(error.to_string())
     }
 }
 

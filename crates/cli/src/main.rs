@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Sample(arguments) => commands::sample::run(&arguments),
         Command::Eval(arguments) => commands::eval::run(&arguments),
+        Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Import(arguments) => commands::interchange::import(&arguments),
         Command::Export(arguments) => commands::interchange::export(&arguments),
         Command::Digest(arguments) => commands::digest::run(&arguments),

@@ -29,6 +29,8 @@ pub struct Conditioning {
 pub(crate) struct ConditioningConfig<'a> {
     /// Sines and cosines of the time label.
     pub(crate) time_features: usize,
+    /// Whether their lowest frequency is 1/10000, see [`TimeEmbedding`].
+    pub(crate) time_endpoint: bool,
     /// Features of the vector.
     pub(crate) width: usize,
     pub(crate) null_class: bool,
@@ -67,8 +69,17 @@ impl Context {
 
 impl Conditioning {
     pub(crate) fn new(config: ConditioningConfig, shape: &DataShape, init: &mut Initialization) -> Self {
-        let ConditioningConfig { time_features, width, null_class, augmentation, caption, start, class_rule } = config;
-        let time = TimeEmbedding::new(time_features, width, start, init);
+        let ConditioningConfig {
+            time_features,
+            time_endpoint,
+            width,
+            null_class,
+            augmentation,
+            caption,
+            start,
+            class_rule,
+        } = config;
+        let time = TimeEmbedding::new(time_features, time_endpoint, width, start, init);
         let has_classes = shape.has_classes();
         let class = has_classes.then(|| ClassEmbedding::new(shape.classes, null_class, width, class_rule, init));
         let caption = caption.filter(|_| shape.has_captions());

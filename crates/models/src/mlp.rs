@@ -89,6 +89,7 @@ impl ResidualMlp {
         let (width, values) = (config.width, shape.channels * shape.height * shape.width);
         let conditioning = ConditioningConfig {
             time_features: TIME_FEATURES,
+            time_endpoint: false,
             width,
             null_class: config.null_class,
             augmentation: 0,

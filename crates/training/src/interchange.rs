@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sinter_data::{Manifest, Split};
+use sinter_models::ModelConfig;
 use sinter_models::parameters::Arrays;
 use sinter_models::weights::Reference;
 
@@ -25,6 +26,7 @@ pub fn import(
     command: Vec<String>,
 ) -> Result<PathBuf, TrainingError> {
     let refused = |reason: String| TrainingError::Config(format!("import: {reason}"));
+    warn(reference, &config.model);
     let device = config.device.open()?;
     let (source, conditioner) = open_data(config)?;
     let mut method = build_method(config, &conditioner, &device)?;
@@ -52,10 +54,13 @@ pub fn import(
 /// When the method has more than one network, or a network that `reference` does not have: every name is listed.
 pub fn export(run: &Run, reference: Reference) -> Result<Arrays, TrainingError> {
     let refused = |reason: String| TrainingError::Config(format!("export: {reason}"));
-    let parts = run.method.parts();
-    let [part] = parts[..] else {
-        return Err(refused(format!("the method has {} networks, not one", parts.len())));
-    };
-    let theirs = reference.export(&run.config.model, run.conditioner.shape(), part.parameters()?);
+    warn(reference, &run.config.model);
+    let theirs = reference.export(&run.config.model, run.conditioner.shape(), run.part()?.parameters()?);
     theirs.map_err(|error| refused(error.to_string()))
+}
+
+fn warn(reference: Reference, model: &ModelConfig) {
+    if let Some(caveat) = reference.caveat(model) {
+        log::warn!("{caveat}");
+    }
 }

@@ -9,6 +9,7 @@ use sinter_data::{Source, Split};
 use sinter_evaluation::{ClassifierFeatures, Evaluator, WeightsUsed};
 use sinter_models::{Classifier, ModelConfig};
 use sinter_objectives::Method;
+use sinter_optimization::Part;
 use sinter_sampling::Conditioner;
 
 use crate::checkpoint::Checkpoint;
@@ -79,6 +80,14 @@ impl Run {
         checkpoint.load_weights(method.as_mut(), half_life)?;
         let weights = half_life.map_or(WeightsUsed::Raw, WeightsUsed::Average);
         Ok(Self { config, checkpoint, weights, source, conditioner, method, device })
+    }
+
+    /// The only network that the method trains.
+    pub(crate) fn part(&self) -> Result<&dyn Part, TrainingError> {
+        match self.method.parts()[..] {
+            [part] => Ok(part),
+            ref parts => Err(TrainingError::Config(format!("the method has {} networks, not one", parts.len()))),
+        }
     }
 }
 

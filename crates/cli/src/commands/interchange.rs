@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use sinter_models::weights::{self, WeightsError};
+use sinter_models::weights;
 
+use crate::Ending;
 use crate::arguments::{Export, Import};
 use crate::commands::settings;
-use crate::{Ending, Failure};
 
 pub(crate) fn import(arguments: &Import) -> Ending {
     let (config, _) = settings::read(&arguments.config, &arguments.overrides)?;
     config.device.set_threads();
-    let theirs = weights::read_any(&arguments.file, arguments.part.as_deref()).map_err(failure)?;
+    let theirs = weights::read_any(&arguments.file, arguments.part.as_deref())?;
     let root = arguments.run.clone().unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
     let checkpoint = sinter_training::import(&config, &root, arguments.from, theirs, std::env::args().collect())?;
     println!("{}", checkpoint.display());
@@ -22,11 +22,7 @@ pub(crate) fn import(arguments: &Import) -> Ending {
 pub(crate) fn export(arguments: &Export) -> Ending {
     let run = settings::open(&arguments.trained)?;
     let theirs = sinter_training::export(&run, arguments.to)?;
-    weights::write(&arguments.out, &theirs, &Default::default()).map_err(failure)?;
+    weights::write(&arguments.out, &theirs, &Default::default())?;
     println!("{}", arguments.out.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn failure(error: WeightsError) -> Failure {
-    Failure::Other(error.to_string())
 }

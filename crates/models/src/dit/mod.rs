@@ -36,6 +36,9 @@ pub struct DitConfig {
     pub heads: usize,
     /// Hidden features of a block's two-layer network, over `width`.
     pub mlp_ratio: f64,
+    /// Whether the lowest frequency of the time's sines and cosines is 1/10000, as in diffusers, and not the next on the
+    /// way there, as in the paper's code.
+    pub time_endpoint: bool,
     /// Whether the network has a class for "any", which guidance and label dropout need.
     pub null_class: bool,
     /// Whether the network gives a second set of channels, the variance of the reverse process.
@@ -57,6 +60,7 @@ impl Default for DitConfig {
             block: BlockDesign::default(),
             heads: 6,
             mlp_ratio: 4.0,
+            time_endpoint: false,
             null_class: true,
             learned_variance: false,
             dropout: 0.0,

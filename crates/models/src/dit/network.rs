@@ -43,6 +43,7 @@ impl Dit {
         let positions = TensorData::new(sine_cosine_positions(rows, columns, width), [1, rows * columns, width]);
         let conditioning = ConditioningConfig {
             time_features: TIME_FEATURES,
+            time_endpoint: config.time_endpoint,
             width,
             null_class: config.null_class,
             augmentation: 0,

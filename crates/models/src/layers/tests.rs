@@ -10,18 +10,21 @@ use crate::testing::{assert_close, device, noise, normal, randomized, rounding, 
 fn time_is_told_in_cosines_then_sines() {
     let device = device();
     let labels = [0.0f32, 0.5, 999.0];
-    let table = values(&sinusoidal(Tensor::from_data(TensorData::new(labels.to_vec(), [3]), &device), 8));
-    let expected: Vec<f32> = labels
-        .iter()
-        .flat_map(|label| {
-            let angle = move |i: i32| f64::from(*label) * 10_000f64.powf(-f64::from(i) / 4.0);
-            let cosines = (0..4).map(move |i| angle(i).cos() as f32);
-            cosines.chain((0..4).map(move |i| angle(i).sin() as f32))
-        })
-        .collect();
-    // The angle itself is rounded to 32 bits: 999 to within 3e-5.
-    assert_close(&table, &expected, rounding().max(1e-4));
-    assert_close(&table[..8], &[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], rounding());
+    for (endpoint, intervals) in [(false, 4.0), (true, 3.0)] {
+        let label = Tensor::from_data(TensorData::new(labels.to_vec(), [3]), &device);
+        let table = values(&sinusoidal(label, 8, endpoint));
+        let expected: Vec<f32> = labels
+            .iter()
+            .flat_map(|label| {
+                let angle = move |i: i32| f64::from(*label) * 10_000f64.powf(-f64::from(i) / intervals);
+                let cosines = (0..4).map(move |i| angle(i).cos() as f32);
+                cosines.chain((0..4).map(move |i| angle(i).sin() as f32))
+            })
+            .collect();
+        // The angle itself is rounded to 32 bits: 999 to within 3e-5.
+        assert_close(&table, &expected, rounding().max(1e-4));
+        assert_close(&table[..8], &[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], rounding());
+    }
 }
 
 #[test]

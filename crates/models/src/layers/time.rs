@@ -9,7 +9,8 @@ const MAXIMUM_PERIOD: f64 = 10_000.0;
 
 /// A vector for a time label: cosines and sines of it at geometrically spaced frequencies, then a small network.
 ///
-/// The table is that of ADM and DiT: frequencies `10000^(-i/half)` for `i` in `0..half`, all cosines first, then all sines.
+/// Frequencies `10000^(-i/half)` for `i` in `0..half` (ADM, DiT), or `10000^(-i/(half - 1))` with the endpoint (DDPM,
+/// diffusers); all cosines first, then all sines.
 #[derive(Module, Debug)]
 pub struct TimeEmbedding {
     /// `[1, half]`, fixed.
@@ -20,8 +21,11 @@ pub struct TimeEmbedding {
 
 impl TimeEmbedding {
     /// From `features` (even) sines and cosines to `width` features.
-    pub fn new(features: usize, width: usize, start: Start, init: &mut Initialization) -> Self {
-        Self { frequencies: frequencies(features, init.device()), mlp: Mlp::new(features, width, width, start, init) }
+    pub fn new(features: usize, endpoint: bool, width: usize, start: Start, init: &mut Initialization) -> Self {
+        Self {
+            frequencies: frequencies(features, endpoint, init.device()),
+            mlp: Mlp::new(features, width, width, start, init),
+        }
     }
 
     /// Labels `[b]` to vectors `[b, d]`.
@@ -36,8 +40,8 @@ impl TimeEmbedding {
 }
 
 /// The sines and cosines alone: labels `[b]` to `[b, features]`, `features` even.
-pub fn sinusoidal(label: Tensor<1>, features: usize) -> Tensor<2> {
-    let frequencies = frequencies(features, &label.device());
+pub fn sinusoidal(label: Tensor<1>, features: usize, endpoint: bool) -> Tensor<2> {
+    let frequencies = frequencies(features, endpoint, &label.device());
     table(label, frequencies)
 }
 
@@ -46,8 +50,9 @@ fn table(label: Tensor<1>, frequencies: Tensor<2>) -> Tensor<2> {
     Tensor::cat(vec![angle.clone().cos(), angle.sin()], 1) // [b, 2 half]
 }
 
-fn frequencies(features: usize, device: &Device) -> Tensor<2> {
+fn frequencies(features: usize, endpoint: bool, device: &Device) -> Tensor<2> {
     let half = features / 2;
-    let frequency = |i| (-MAXIMUM_PERIOD.ln() * i as f64 / half as f64).exp() as f32;
+    let intervals = half - usize::from(endpoint);
+    let frequency = |i| (-MAXIMUM_PERIOD.ln() * i as f64 / intervals as f64).exp() as f32;
     Tensor::from_data(TensorData::new((0..half).map(frequency).collect(), [1, half]), device)
 }

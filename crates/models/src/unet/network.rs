@@ -67,6 +67,7 @@ impl Unet {
     pub fn new(config: &UnetConfig, shape: &DataShape, init: &mut Initialization) -> Self {
         let conditioning = ConditioningConfig {
             time_features: config.channels,
+            time_endpoint: false,
             width: config.embedding(),
             null_class: config.null_class,
             augmentation: config.augmentation,

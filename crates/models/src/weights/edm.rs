@@ -64,7 +64,7 @@ pub(super) fn keys(model: &ModelConfig, shape: &DataShape) -> KeyMap {
             );
         }
     }
-    KeyMap { layers: Cow::Owned(layers), tensors: TENSORS, fixed: &["**.resample_filter"] }
+    KeyMap { layers: Cow::Owned(layers), tensors: TENSORS, fixed: &["**.resample_filter"], packed: &[], copied: &[] }
 }
 
 const TENSORS: &[Rename] = &[

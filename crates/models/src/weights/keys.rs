@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::WeightsError;
+use super::regroup::{Packed, copy, pack, single, unpack};
 use crate::parameters::{Array, Arrays};
 
-/// How one implementation's parameters map to ours, one to one.
+/// How one implementation's parameters map to ours: one to one, after `packed` and `copied`.
 #[derive(Clone, Debug)]
 pub struct KeyMap {
     /// The layers; of those that match a name, the first counts.
@@ -14,6 +15,11 @@ pub struct KeyMap {
     pub tensors: &'static [Rename],
     /// Their tensors that are fixed by the configuration, so that ours has none; `*` as in [`Rename`].
     pub fixed: &'static [&'static str],
+    /// Their layers that are parts of one layer here.
+    pub packed: &'static [Packed],
+    /// Their layers of which every block has the same copy, where ours has one. The first `*` is the block's number;
+    /// the rules name block 0's.
+    pub copied: &'static [&'static str],
 }
 
 /// A layer (a weight and perhaps a bias) under two names.
@@ -46,10 +52,12 @@ impl KeyMap {
     /// Their tensors under our names and in our layout.
     ///
     /// # Errors
-    /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
-    pub fn import(&self, theirs: Arrays) -> Result<Arrays, WeightsError> {
-        let wanted = theirs.into_iter().filter(|(name, _)| !self.is_fixed(name));
-        translate(wanted, |name| self.rename(name, |rule| (&rule.theirs, &rule.ours)), Layout::import)
+    /// [`WeightsError::Unmapped`] with every name that no rule knows, every shape that does not fit its rule, and every
+    /// part that is missing or copy that differs.
+    pub fn import(&self, mut theirs: Arrays) -> Result<Arrays, WeightsError> {
+        theirs.retain(|name, _| !self.is_fixed(name));
+        let theirs = pack(self.packed, single(self.copied, theirs)?)?;
+        translate(theirs.into_iter(), |name| self.rename(name, |rule| (&rule.theirs, &rule.ours)), Layout::import)
     }
 
     /// Our tensors under their names and in their layout, but for those that are fixed.
@@ -57,7 +65,9 @@ impl KeyMap {
     /// # Errors
     /// [`WeightsError::Unmapped`] with every name that no rule knows and every shape that does not fit its rule.
     pub fn export(&self, ours: Arrays) -> Result<Arrays, WeightsError> {
-        translate(ours.into_iter(), |name| self.rename(name, |rule| (&rule.ours, &rule.theirs)), Layout::export)
+        let rename = |name: &str| self.rename(name, |rule| (&rule.ours, &rule.theirs));
+        let theirs = translate(ours.into_iter(), rename, Layout::export)?;
+        Ok(copy(self.copied, unpack(self.packed, theirs)?))
     }
 
     fn is_fixed(&self, name: &str) -> bool {
@@ -140,7 +150,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// What the stars of `pattern` stand for in `name`, or `None` if it does not match.
-fn captures<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
+pub(super) fn captures<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
     if let Some(end) = pattern.strip_prefix("**.") {
         let start = name.strip_suffix(end)?.strip_suffix('.')?;
         return (!start.is_empty()).then(|| vec![start]);
@@ -158,7 +168,7 @@ fn captures<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
 }
 
 /// `pattern` with its stars replaced, in order.
-fn fill(pattern: &str, captured: &[&str]) -> String {
+pub(super) fn fill(pattern: &str, captured: &[&str]) -> String {
     let mut captured = captured.iter();
     let parts = pattern.split('.').map(|part| match part {
         "*" | "**" => captured.next().copied().unwrap_or(part),

@@ -6,13 +6,15 @@ mod keys;
 mod pickle;
 mod pytorch;
 mod reference;
+mod regroup;
 mod sit;
 mod tables;
 
 pub use file::{read, write};
 pub use keys::{KeyMap, Layout, Rename};
 pub use reference::Reference;
-pub use tables::{ADM_UNET, DIT};
+pub use regroup::Packed;
+pub use tables::{ADM_UNET, DIFFUSERS_DIT, DIT};
 
 use std::fs::File;
 use std::io::Read;

@@ -1,6 +1,6 @@
 //! The implementations whose weights are read and written.
 
-use super::tables::{ADM_UNET, DIT};
+use super::tables::{ADM_UNET, DIFFUSERS_DIT, DIT};
 use super::{KeyMap, WeightsError, edm, sit};
 use crate::dit::BlockDesign;
 use crate::layers::sine_cosine_positions;
@@ -29,11 +29,14 @@ pub enum Reference {
     Adm,
     /// NVlabs/edm: SongUNet and DhariwalUNet, with or without a wrapper around them.
     Edm,
+    /// huggingface/diffusers: DiT.
+    DiffusersDit,
 }
 
 impl Reference {
     /// All.
-    pub const ALL: [Self; 6] = [Self::Dit, Self::Sit, Self::Dtr, Self::SwitchDit, Self::Adm, Self::Edm];
+    pub const ALL: [Self; 7] =
+        [Self::Dit, Self::Sit, Self::Dtr, Self::SwitchDit, Self::Adm, Self::Edm, Self::DiffusersDit];
 
     /// Its name in commands.
     pub fn name(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Reference {
             Self::SwitchDit => "switch-dit",
             Self::Adm => "adm",
             Self::Edm => "edm",
+            Self::DiffusersDit => "diffusers-dit",
         }
     }
 
@@ -69,10 +73,22 @@ impl Reference {
             ModelConfig::SongUnet(_) => Self::Edm,
             ModelConfig::Mlp(_) | ModelConfig::Classifier(_) => return Ok(()),
         };
-        if self == made_by {
+        if self == made_by || (self, made_by) == (Self::DiffusersDit, Self::Dit) {
             return Ok(());
         }
         Err(WeightsError::OtherReference { named: self.name(), made_by: made_by.name() })
+    }
+
+    /// What makes its outputs differ from those of `model` although the weights are the same; nothing does mostly.
+    pub fn caveat(self, model: &ModelConfig) -> Option<String> {
+        let ModelConfig::Dit(config) = model else { return None };
+        let (name, endpoint) = (self.name(), self == Self::DiffusersDit);
+        (config.time_endpoint != endpoint).then(|| {
+            format!(
+                "`{name}` embeds time with other frequencies than this configuration, and gives other outputs for the \
+                 same weights; `model.time_endpoint = {endpoint}` is as there"
+            )
+        })
     }
 
     fn keys(self, model: &ModelConfig, shape: &DataShape) -> KeyMap {
@@ -80,6 +96,7 @@ impl Reference {
             Self::Dit | Self::Sit | Self::Dtr | Self::SwitchDit => DIT,
             Self::Adm => ADM_UNET,
             Self::Edm => edm::keys(model, shape),
+            Self::DiffusersDit => DIFFUSERS_DIT,
         }
     }
 
@@ -90,6 +107,9 @@ impl Reference {
         }
         let mut fixed = Arrays::new();
         let ModelConfig::Dit(config) = model else { return fixed };
+        if self == Self::DiffusersDit {
+            return fixed;
+        }
         let (rows, columns) = (shape.height / config.patch, shape.width / config.patch);
         let positions = sine_cosine_positions(rows, columns, config.width);
         fixed.insert("pos_embed".into(), Array { shape: vec![1, rows * columns, config.width], values: positions });
@@ -196,6 +216,7 @@ mod tests {
         vec![
             (Reference::Dit, ModelConfig::Dit(dit.clone())),
             (Reference::Sit, ModelConfig::Dit(dit.clone())),
+            (Reference::DiffusersDit, ModelConfig::Dit(DitConfig { time_endpoint: true, ..dit.clone() })),
             (Reference::Dtr, ModelConfig::Dit(DitConfig { routing, ..dit.clone() })),
             (Reference::SwitchDit, ModelConfig::Dit(DitConfig { routing: experts, ..dit })),
             (Reference::Adm, ModelConfig::Unet(UnetConfig { null_class: false, ..unet.clone() })),
@@ -225,22 +246,25 @@ mod tests {
                 let differs = |(a, b): (&f32, &f32)| (a - b).abs() > tolerance;
                 assert!(!back[name].values.iter().zip(&ours.values).any(differs), "{reference:?} {name}");
             }
+            assert_eq!(reference.caveat(&model), None);
         }
     }
 
     #[test]
     fn a_network_of_another_reference_is_refused() {
         let shape = DataShape::images(3, 8, 8).with_classes(4);
-        let plain = [Reference::Dit, Reference::Sit];
+        // The same network, told another time.
+        let same = [Reference::Dit, Reference::Sit, Reference::DiffusersDit];
         for (made_by, model) in networks() {
             let ours = parameters::read(&model.build(&shape, &Device::flex(), 0).unwrap()).unwrap();
             for other in Reference::ALL.into_iter().filter(|other| *other != made_by) {
-                // The same network, told another time.
-                if plain.contains(&made_by) && plain.contains(&other) {
+                if same.contains(&made_by) && same.contains(&other) {
+                    let differs = (made_by == Reference::DiffusersDit) != (other == Reference::DiffusersDit);
+                    assert_eq!(other.caveat(&model).is_some_and(|why| why.contains("model.time_endpoint")), differs);
                     continue;
                 }
-                let made_by = if made_by == Reference::Sit { Reference::Dit } else { made_by };
                 let message = other.export(&model, &shape, ours.clone()).unwrap_err().to_string();
+                let made_by = if same.contains(&made_by) { Reference::Dit } else { made_by };
                 assert!(message.contains(made_by.name()) && message.contains(other.name()), "{message}");
                 assert!(other.import(&model, &shape, Arrays::new()).is_err());
             }
@@ -286,5 +310,33 @@ mod tests {
         more.insert("blocks.0.router.weight".into(), Array { shape: vec![1], values: vec![0.0] });
         let message = reference.import(&model, &shape, more).unwrap_err().to_string();
         assert!(message.contains("blocks.0.router.weight [1]"), "{message}");
+    }
+
+    /// diffusers' layers in our layout, by hand: ours are `[in, out]`, theirs `[out, in]`, apart and once a block.
+    #[test]
+    fn diffusers_has_queries_apart_and_a_time_embedding_in_every_block() {
+        let shape = DataShape::images(3, 8, 8).with_classes(4);
+        let (reference, model) = networks().remove(1);
+        let network = randomized(model.build(&shape, &Device::flex(), 0).unwrap());
+        let ours = parameters::read(&network).unwrap();
+        let theirs = reference.export(&model, &shape, ours.clone()).unwrap();
+
+        let qkv = &ours["blocks.1.attention.qkv.weight"]; // [16, 48]
+        for (i, name) in ["to_q", "to_k", "to_v"].into_iter().enumerate() {
+            let part = &theirs[&format!("transformer_blocks.1.attn1.{name}.weight")];
+            assert_eq!(part.shape, [16, 16]);
+            let (output, input) = (5, 9);
+            assert_eq!(part.values[output * 16 + input], qkv.values[input * 48 + i * 16 + output]);
+        }
+        let classes = "norm1.emb.class_embedder.embedding_table.weight";
+        for block in ["transformer_blocks.0", "transformer_blocks.1"] {
+            assert_eq!(theirs[&format!("{block}.{classes}")], ours["conditioning.class.weight"]);
+        }
+        assert!(!theirs.contains_key("pos_embed") && !theirs.keys().any(|name| name.contains("to_qkv")));
+
+        let mut apart = theirs;
+        apart.get_mut(&format!("transformer_blocks.1.{classes}")).unwrap().values[3] += 1.0;
+        let message = reference.import(&model, &shape, apart).unwrap_err().to_string();
+        assert!(message.contains(&format!("transformer_blocks.0.{classes}: 1 of 1 other blocks")), "{message}");
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::keys::Layout::{Linear, Pointwise, Same};
-use super::{KeyMap, Layout, Rename};
+use super::{KeyMap, Layout, Packed, Rename};
 
 /// DiT and SiT (facebookresearch/DiT, willisma/SiT: `DiT`, `SiT` in models.py) and those with routed tasks
 /// (byeongjun-park/DTR) and experts (byeongjun-park/Switch-DiT), for [`Dit`](crate::Dit).
@@ -27,6 +27,40 @@ pub const DIT: KeyMap = KeyMap {
         layer("routers.*.experts.b", "routing.*.bias", Same),
     ],
     fixed: &["pos_embed", "blocks.*.routing._unit_mapping", "prior._unit_mapping", "full_time"],
+    packed: &[],
+    copied: &[],
+};
+
+/// DiT in diffusers (huggingface/diffusers: `DiTTransformer2DModel` in dit_transformer_2d.py), for [`Dit`](crate::Dit).
+pub const DIFFUSERS_DIT: KeyMap = KeyMap {
+    layers: Cow::Borrowed(&[
+        layer("pos_embed.proj", "patch_embedding", Same),
+        layer("transformer_blocks.0.norm1.emb.timestep_embedder.linear_1", "conditioning.time.mlp.input", Linear),
+        layer("transformer_blocks.0.norm1.emb.timestep_embedder.linear_2", "conditioning.time.mlp.output", Linear),
+        layer("transformer_blocks.0.norm1.emb.class_embedder.embedding_table", "conditioning.class", Same),
+        layer("transformer_blocks.*.attn1.to_qkv", "blocks.*.attention.qkv", Linear),
+        layer("transformer_blocks.*.attn1.to_out.0", "blocks.*.attention.projection", Linear),
+        layer("transformer_blocks.*.ff.net.0.proj", "blocks.*.mlp.input", Linear),
+        layer("transformer_blocks.*.ff.net.2", "blocks.*.mlp.output", Linear),
+        layer("transformer_blocks.*.norm1.linear", "blocks.*.modulation", Linear),
+        layer("proj_out_1", "final_layer.modulation", Linear),
+        layer("proj_out_2", "final_layer.projection", Linear),
+    ]),
+    tensors: &[],
+    fixed: &[],
+    packed: &[Packed {
+        parts: &[
+            "transformer_blocks.*.attn1.to_q",
+            "transformer_blocks.*.attn1.to_k",
+            "transformer_blocks.*.attn1.to_v",
+        ],
+        whole: "transformer_blocks.*.attn1.to_qkv",
+    }],
+    copied: &[
+        "transformer_blocks.*.norm1.emb.timestep_embedder.linear_1",
+        "transformer_blocks.*.norm1.emb.timestep_embedder.linear_2",
+        "transformer_blocks.*.norm1.emb.class_embedder.embedding_table",
+    ],
 };
 
 /// ADM (openai/guided-diffusion: `UNetModel` in unet.py), for [`Unet`](crate::Unet).
@@ -52,6 +86,8 @@ pub const ADM_UNET: KeyMap = KeyMap {
     ]),
     tensors: &[],
     fixed: &[],
+    packed: &[],
+    copied: &[],
 };
 
 const fn layer(theirs: &'static str, ours: &'static str, layout: Layout) -> Rename {
