@@ -108,6 +108,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::parameters;
     use crate::testing::{assert_close, normal, randomized, values};
 
     const WIDTH: usize = 4;
