@@ -214,7 +214,7 @@ def report(refusal):
         "diffusers": diffusers.__version__,
         "safetensors": safetensors.__version__,
         "timm": timm.__version__,
-        "facebookresearch/DiT": COMMIT,
+        "facebookresearch/DiT": f"{COMMIT}, `models.py` by its SHA-256",
     }
     text = f"""# Weights to PyTorch and back
 
@@ -235,8 +235,8 @@ At a time label of 1000 the angles of the time embedding are rounded to 6e-5, he
 with random weights pass more of that on than trained ones.
 
 diffusers spaces the frequencies of its time embedding otherwise than facebookresearch/DiT, whose published weights it
-ships: `exp(-ln(10000) i / 127)` for `i` in `0..128`, not `/ 128`. The third row is what that makes of a network trained
-with the latter; `sinter export` and `sinter import` warn of it.
+takes as they are: `exp(-ln(10000) i / 127)` for `i` in `0..128`, not `/ 128`. The third row is what that makes of a
+network trained with the latter; `sinter export` and `sinter import` warn of it.
 
 Exported again, the networks from there have the tensors that they came with:
 
