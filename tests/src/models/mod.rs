@@ -16,6 +16,7 @@ use sinter_models::{Condition, DataShape, ModelConfig, Network, weights};
 use crate::golden::{self, Case, Errors, File, Tolerance};
 
 /// The device under test: `SINTER_TEST_DEVICE`, the CPU if unset. Others need the feature of their name.
+#[allow(clippy::panic, reason = "the tests' device")]
 fn device() -> Device {
     match std::env::var("SINTER_TEST_DEVICE").as_deref() {
         Err(_) | Ok("flex") => Device::flex(),
