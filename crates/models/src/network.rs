@@ -218,8 +218,8 @@ mod tests {
         };
         let skip = SongUnetConfig { encoder: Encoder::Skip, decoder: Decoder::Skip, ..ncsnpp.clone() };
         vec![
-            (ModelConfig::SongUnet(song), labelled.clone()),
-            (ModelConfig::SongUnet(ncsnpp), labelled.clone()),
+            (ModelConfig::SongUnet(song), labelled),
+            (ModelConfig::SongUnet(ncsnpp), labelled),
             (ModelConfig::SongUnet(skip), labelled),
             (ModelConfig::Unet(unet), SHAPE),
             (ModelConfig::Unet(patches), SHAPE),

@@ -32,7 +32,7 @@ fn cifar_10_has_its_parameters() {
     let ddpmpp = SongUnetConfig { augmentation: 9, ..SongUnetConfig::default() };
     let count = |config: &SongUnetConfig, shape: &DataShape| parameters::count(&build(config, shape));
     assert_eq!(count(&ddpmpp, &images), 55_733_891);
-    assert_eq!(count(&ddpmpp, &images.clone().with_classes(10)), 55_735_299);
+    assert_eq!(count(&ddpmpp, &images.with_classes(10)), 55_735_299);
     assert_eq!(count(&SongUnetConfig { augmentation: 9, ..ncsnpp() }, &images), 56_397_827);
 }
 
