@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Export(Export),
     /// Print one hash over a run's newest checkpoint: equal digests mean equal runs
     Digest(Digest),
+    /// Tell what a network is made of and what it costs
+    Model(Model),
     /// Check, show or describe configuration files
     Config(Config),
     /// List, prepare or look at data sets
@@ -201,6 +203,41 @@ pub(crate) struct Export {
 pub(crate) struct Digest {
     /// Run directory
     pub(crate) run: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Model {
+    #[command(subcommand)]
+    pub(crate) command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Print shapes, parameters, multiply-adds and activations by layer, and their totals
+    Summary(ModelSummary),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelSummary {
+    /// Configuration file, of a run or of a model alone
+    pub(crate) config: PathBuf,
+    /// Channels, height and width of the images, instead of what the configuration's data have
+    #[arg(long, value_name = "C,H,W", value_parser = image_shape)]
+    pub(crate) shape: Option<[usize; 3]>,
+    /// Classes of the images; by default none
+    #[arg(long, value_name = "N", requires = "shape")]
+    pub(crate) classes: Option<usize>,
+    /// Images of a batch, for its activations
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+fn image_shape(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+    let shape = sizes.ok().and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
+    shape.filter(|shape| !shape.contains(&0)).ok_or_else(|| "give three sizes above 0, as in `4,32,32`".to_owned())
 }
 
 #[derive(Debug, Args)]

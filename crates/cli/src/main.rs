@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Import(arguments) => commands::interchange::import(&arguments),
         Command::Export(arguments) => commands::interchange::export(&arguments),
         Command::Digest(arguments) => commands::digest::run(&arguments),
+        Command::Model(arguments) => commands::model::run(&arguments),
         Command::Config(arguments) => commands::config::run(&arguments),
         Command::Data(arguments) => commands::data::run(&arguments),
         Command::Devices => commands::devices::run(),

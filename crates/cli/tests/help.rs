@@ -6,12 +6,14 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 18] = [
         &[],
         &["train"],
         &["sample"],
         &["eval"],
         &["digest"],
+        &["model"],
+        &["model", "summary"],
         &["config"],
         &["config", "check"],
         &["config", "show"],

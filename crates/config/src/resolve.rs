@@ -15,9 +15,21 @@ use crate::{ConfigError, Layered, Problem, Problems, check};
 /// Every problem found, each with its key and place.
 pub fn resolve<T: DeserializeOwned + JsonSchema>(layered: &Layered) -> Result<T, ConfigError> {
     let problems = check::check(&Schema::of::<T>(), layered.root());
-    if !problems.is_empty() {
-        return Err(ConfigError { problems });
-    }
+    if problems.is_empty() { typed(layered) } else { Err(ConfigError { problems }) }
+}
+
+/// Some sections `P` of a configuration `T`, of which the others may be missing, as in a preset; what there is of them
+/// is checked all the same.
+///
+/// # Errors
+///
+/// Every problem found, each with its key and place.
+pub fn resolve_part<T: JsonSchema, P: DeserializeOwned>(layered: &Layered) -> Result<P, ConfigError> {
+    let problems = check::check(&Schema::new(schema::<T>()), layered.root());
+    if problems.is_empty() { typed(layered) } else { Err(ConfigError { problems }) }
+}
+
+fn typed<T: DeserializeOwned>(layered: &Layered) -> Result<T, ConfigError> {
     layered.value().try_into().map_err(|error: toml::de::Error| {
         // The error keeps its path to itself but prints it last: "message\nin `a.b`".
         let printed = error.to_string();

@@ -12,7 +12,11 @@ pub(crate) struct Schema {
 
 impl Schema {
     pub(crate) fn of<T: schemars::JsonSchema>() -> Self {
-        Self { document: schemars::schema_for!(T).to_value() }
+        Self::new(schemars::schema_for!(T).to_value())
+    }
+
+    pub(crate) fn new(document: Value) -> Self {
+        Self { document }
     }
 
     pub(crate) fn document(&self) -> &Value {

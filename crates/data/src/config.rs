@@ -14,10 +14,11 @@ use crate::loader::LoaderConfig;
 use crate::noise::{Noise, NoiseConfig};
 use crate::shapes::{Shapes, ShapesConfig};
 use crate::sources::folder::FolderConfig;
+use crate::sources::listing::Listing;
 use crate::sources::{Subset, Transformed, open_card};
 use crate::store::Store;
 use crate::toy2d::{Toy2d, Toy2dConfig};
-use crate::transform::Transform;
+use crate::transform::{Transform, shapes};
 use crate::{DataError, Source, Split};
 
 /// What a model is trained on, and how it is read: the `[data]` section.
@@ -57,6 +58,19 @@ impl Default for DataConfig {
             prefetch,
         }
     }
+}
+
+/// What all examples of a data set have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Shape `[c, h, w]` of an image.
+    pub shape: [usize; 3],
+    /// Number of classes; 0 where there are none.
+    pub classes: usize,
+    /// Words of captions, as [`Source::vocabulary`].
+    pub vocabulary: Vec<String>,
+    /// Words of the longest caption; 0 where there are none.
+    pub longest_caption: usize,
 }
 
 /// Where examples come from.
@@ -122,11 +136,7 @@ impl DataConfig {
         seed: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Arc<dyn Source>, DataError> {
-        let mut problems = Problems::new();
-        problems.nest("data", self.validate());
-        if !problems.is_empty() {
-            return Err(DataError::Config(problems));
-        }
+        self.check()?;
         let mut source: Arc<dyn Source> = match &self.source {
             SourceConfig::Shapes(config) => Arc::new(Shapes::new(config.clone(), split, seed)?),
             SourceConfig::Toy2d(config) => Arc::new(Toy2d::new(config.clone(), split, seed)?),
@@ -146,6 +156,41 @@ impl DataConfig {
             source = Arc::new(Transformed::new(source, &self.transform)?);
         }
         Ok(source)
+    }
+
+    /// What the examples look like, as far as that is known without them: a card's files need not be there, a folder is
+    /// listed and its images are not read.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for missing and damaged files.
+    pub fn outline(&self) -> Result<Outline, DataError> {
+        self.check()?;
+        let (shape, classes) = match &self.source {
+            SourceConfig::Card(config) => {
+                let card = card(&config.name)?;
+                (card.shape, card.classes.len())
+            }
+            SourceConfig::Folder(config) => (config.shape(), Listing::read(&config.path)?.classes.len()),
+            // Procedures have nothing to be missing, and look alike at every seed.
+            SourceConfig::Shapes(_) | SourceConfig::Toy2d(_) | SourceConfig::Noise(_) => {
+                let source = self.open(Split::Train, 0)?;
+                return Ok(Outline {
+                    shape: source.shape(),
+                    classes: source.class_names().len(),
+                    vocabulary: source.vocabulary().to_vec(),
+                    longest_caption: source.longest_caption(),
+                });
+            }
+        };
+        let (_, shape) = shapes(&self.transform, shape)?;
+        Ok(Outline { shape, classes, ..Outline::default() })
+    }
+
+    /// That there are no problems which show without reading data.
+    fn check(&self) -> Result<(), DataError> {
+        let mut problems = Problems::new();
+        problems.nest("data", self.validate());
+        if problems.is_empty() { Ok(()) } else { Err(DataError::Config(problems)) }
     }
 
     /// Where this configuration's data sets are looked for.
@@ -263,6 +308,36 @@ mod tests {
         let prints = [&config, &plain, &limited].map(|config| config.open(Split::Train, 1).unwrap().fingerprint());
         assert!(prints[0] != prints[1] && prints[1] != prints[2] && prints[0] != prints[2]);
         assert_ne!(config.open(Split::Train, 2).unwrap().fingerprint(), prints[0]);
+    }
+
+    #[test]
+    fn an_outline_is_that_of_the_source() {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["cat", "dog"] {
+            std::fs::create_dir(folder.path().join(class)).unwrap();
+            image::GrayImage::new(3, 3).save(folder.path().join(class).join("a.png")).unwrap();
+        }
+        let source = SourceConfig::Folder(FolderConfig::new(folder.path(), 4, 6));
+        let captions = r#"source = { type = "shapes", captions = true, objects = { min = 1, max = 2 } }"#;
+        let transformed = r#"transform = [{ type = "resize", height = 8, width = 4 }]"#;
+        let configs = [
+            DataConfig { source, transform: parse(transformed).unwrap().transform, ..DataConfig::default() },
+            parse(captions).unwrap(),
+            parse(transformed).unwrap(),
+            parse(r#"source = { type = "noise", shape = [4, 2, 2], classes = 7 }"#).unwrap(),
+        ];
+        for config in configs {
+            let (outline, source) = (config.outline().unwrap(), config.open(Split::Train, 1).unwrap());
+            assert_eq!((outline.shape, outline.classes), (source.shape(), source.class_names().len()));
+            assert_eq!(outline.vocabulary, source.vocabulary());
+            assert_eq!(outline.longest_caption, source.longest_caption());
+        }
+        // A card's files need not be there.
+        let card = r#"source = { type = "card", name = "fashion-mnist" }
+            root = "nowhere"
+            transform = [{ type = "pad", pixels = 2 }, { type = "grayscale_to_rgb" }]"#;
+        let outline = parse(card).unwrap().outline().unwrap();
+        assert_eq!(outline, Outline { shape: [3, 32, 32], classes: 10, ..Outline::default() });
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub mod transform;
 
 pub use augmentation::Augmentation;
 pub use card::{Card, card, cards};
-pub use config::{CardConfig, DataConfig, SourceConfig};
+pub use config::{CardConfig, DataConfig, Outline, SourceConfig};
 pub use contact_sheet::ContactSheet;
 pub use download::Progress;
 pub use error::DataError;

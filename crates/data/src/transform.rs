@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 
+use crate::DataError;
+
 /// Maps a byte in `0..=maximum` to -1..1.
 pub fn from_byte(value: u8, maximum: u8) -> f32 {
     f32::from(value) / (f32::from(maximum) / 2.0) - 1.0
@@ -178,6 +180,24 @@ impl Transform {
             Self::GrayscaleToRgb(_) => pixels.repeat(3),
         }
     }
+}
+
+/// The shapes that each of several transforms is given, one after the other, and the last one's result.
+///
+/// # Errors
+/// [`DataError::Unsuitable`] if one of them does not fit the shape that it is given.
+pub(crate) fn shapes(
+    transforms: &[Transform],
+    mut shape: [usize; 3],
+) -> Result<(Vec<[usize; 3]>, [usize; 3]), DataError> {
+    let mut given = Vec::with_capacity(transforms.len());
+    for (index, transform) in transforms.iter().enumerate() {
+        given.push(shape);
+        shape = transform
+            .output_shape(shape)
+            .map_err(|reason| DataError::Unsuitable { key: format!("data.transform[{index}]"), reason })?;
+    }
+    Ok((given, shape))
 }
 
 /// The window of `[rows, columns]` whose upper left `corner` `[y, x]` may lie outside the image.

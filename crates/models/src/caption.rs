@@ -10,7 +10,7 @@ use sinter_config::{Problems, nearest};
 
 use crate::condition::Caption;
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{LayerNorm, Mlp, SelfAttention};
+use crate::layers::{LayerNorm, Mlp, SelfAttention, trace};
 use crate::shape::DataShape;
 
 /// Taken from the scores of padding: far more than any score, but finite in half precision.
@@ -223,6 +223,7 @@ impl CaptionEncoder {
         };
         let b = tokens.dims()[0];
         let hidden = (mask.clone() - 1.0) * HIDE; // [b, m]
+        trace::embedding(&self.words, [b, m, width]);
         let mut x = words.select(0, tokens.reshape([b * m])).reshape([b, m, width]); // [b, m, e]
         x = x + self.positions.val().unsqueeze_dim::<3>(0);
         for block in &self.blocks {

@@ -15,6 +15,7 @@ use crate::layers::Dropout;
 pub struct Initialization {
     key: Key,
     device: Device,
+    zeros: bool,
     parameters: u64,
     dropouts: u32,
 }
@@ -22,7 +23,13 @@ pub struct Initialization {
 impl Initialization {
     /// Weights for `device` (an autodiff device for training) from `seed`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { key: Key::new(seed, Stream::INITIALIZATION), device: device.clone(), parameters: 0, dropouts: 0 }
+        let key = Key::new(seed, Stream::INITIALIZATION);
+        Self { key, device: device.clone(), zeros: false, parameters: 0, dropouts: 0 }
+    }
+
+    /// Zeros for all weights, which cost next to nothing: for what does not look at values.
+    pub fn zeros(device: &Device) -> Self {
+        Self { zeros: true, ..Self::new(0, device) }
     }
 
     /// Where the weights will live.
@@ -34,9 +41,12 @@ impl Initialization {
     pub fn parameter<const D: usize>(&mut self, shape: [usize; D], rule: Rule) -> Param<Tensor<D>> {
         let draws = self.key.at(self.parameters);
         self.parameters += 1;
+        let rule = if self.zeros { Rule::ZEROS } else { rule };
         let fill = move |device: &Device, require_grad: bool| {
             let mut values = vec![0.0; shape.iter().product()];
             match rule {
+                // As allocated: memory that is zero and untouched takes no place.
+                Rule::ZEROS => {}
                 Rule::Constant(value) => values.fill(value),
                 Rule::Normal { deviation } => {
                     draws.fill_normal(&mut values);

@@ -33,6 +33,7 @@ pub mod parameters;
 pub mod routing;
 mod shape;
 pub mod song_unet;
+pub mod summary;
 #[cfg(test)]
 mod testing;
 pub mod unet;
@@ -49,4 +50,5 @@ pub use network::{ModelConfig, Network};
 pub use routing::RoutingConfig;
 pub use shape::DataShape;
 pub use song_unet::{SongUnet, SongUnetConfig};
+pub use summary::Summary;
 pub use unet::{Unet, UnetConfig};

@@ -10,6 +10,7 @@ use sinter_kernels as kernels;
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig};
 use crate::initialization::{Initialization, Rule, Start};
+use crate::layers::trace::{self, Kind};
 use crate::layers::{Dropout, DropoutKey, Linear, Mlp};
 use crate::shape::DataShape;
 
@@ -128,13 +129,16 @@ impl ResidualMlp {
             let modulation = block.modulation.forward(context.embedding.clone()); // [b, 3 d]
             let d = modulation.dims()[1] / 3;
             let part = |i: usize| modulation.clone().narrow(1, i * d, d);
+            trace::pointwise(Kind::ModulatedNorm, &block.modulation.weight, h.dims());
             let update = kernels::layer_norm_modulate(h.clone(), part(0), part(1), EPSILON);
             let update = block.dropout.forward(block.mlp.forward_silu(update), context.dropout);
+            trace::pointwise(Kind::Gate, &block.modulation.weight, h.dims());
             h = kernels::gate_residual(h, update, part(2)); // [b, 1, d]
         }
         let modulation = self.output_modulation.forward(context.embedding); // [b, 2 d]
         let d = modulation.dims()[1] / 2;
         let (shift, scale) = (modulation.clone().narrow(1, 0, d), modulation.narrow(1, d, d));
+        trace::pointwise(Kind::ModulatedNorm, &self.output_modulation.weight, h.dims());
         let h = kernels::layer_norm_modulate(h, shift, scale, EPSILON);
         self.output.forward(h).reshape([b, c, height, width])
     }

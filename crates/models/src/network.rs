@@ -49,11 +49,18 @@ impl ModelConfig {
     /// Every problem that [`validate`](Self::validate) finds; a classifier is not a backbone and is built by
     /// [`ClassifierConfig::build`].
     pub fn build(&self, shape: &DataShape, device: &Device, seed: u64) -> Result<Network, Problems> {
+        self.build_from(shape, Initialization::new(seed, device))
+    }
+
+    /// The backbone, with weights from `init`.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_from(&self, shape: &DataShape, mut init: Initialization) -> Result<Network, Problems> {
         let mut problems = self.validate(shape);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut init = Initialization::new(seed, device);
         Ok(match self {
             Self::Unet(config) => Network::Unet(Unet::new(config, shape, &mut init)),
             Self::SongUnet(config) => Network::SongUnet(SongUnet::new(config, shape, &mut init)),
@@ -122,6 +129,15 @@ impl Network {
         }
     }
 
+    /// Numbers that belong to the network and are not trained: the positions of a DiT, random frequencies.
+    pub fn fixed(&self) -> usize {
+        match self {
+            Self::Dit(network) => network.fixed(),
+            Self::SongUnet(network) => network.fixed(),
+            Self::Unet(_) | Self::Mlp(_) => 0,
+        }
+    }
+
     /// Which experts each time takes, a block after the other: ones and zeros `[tasks, experts]`; none where there are no
     /// experts.
     pub fn usage(&self) -> Vec<Tensor<2>> {
@@ -159,7 +175,7 @@ impl Network {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use burn::tensor::TensorData;
@@ -176,7 +192,7 @@ mod tests {
         DataShape { channels: 2, height: 8, width: 8, classes: 3, vocabulary: 5, caption_length: 4 };
 
     /// One small network of each kind and the data that it is for.
-    fn networks(dropout: f64) -> Vec<(ModelConfig, DataShape)> {
+    pub(crate) fn networks(dropout: f64) -> Vec<(ModelConfig, DataShape)> {
         let caption = CaptionConfig { width: 8, depth: 1, heads: 2 };
         let unet = UnetConfig {
             channels: 8,

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Gradients, Tensor, TensorCreationOptions, TensorData};
 
 /// A tensor on the host: a shape and its elements in row-major order.
@@ -38,31 +38,34 @@ pub enum ParameterError {
     },
 }
 
+/// A parameter as a network declares it.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// Its identity, by which layers know it.
+    pub id: ParamId,
+    /// Sizes of its dimensions.
+    pub shape: Vec<usize>,
+    /// Whether it is one of a [`Frozen`](crate::layers::Frozen), which nothing trains.
+    pub is_frozen: bool,
+}
+
 /// How many numbers are trained, or would be if nothing were held fixed on purpose.
 pub fn count<M: Module>(module: &M) -> usize {
-    struct Count(usize, bool);
-    impl ModuleVisitor for Count {
-        fn enter_module(&mut self, _name: &str, container: &str) {
-            self.1 |= Path::is_frozen(container);
-        }
-        fn exit_module(&mut self, _name: &str, container: &str) {
-            self.1 &= !Path::is_frozen(container);
-        }
-        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            if !self.1 {
-                self.0 += parameter.lazy_shape().num_elements();
-            }
-        }
-    }
-    let mut visitor = Count(0, false);
-    module.visit(&mut visitor);
-    visitor.0
+    let trained = in_order(module).into_iter().filter(|parameter| !parameter.is_frozen);
+    trained.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
 }
 
 /// The shape of every parameter. Nothing is initialized or read.
 pub fn names_and_shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
-    struct Shapes(Path, BTreeMap<String, Vec<usize>>);
-    impl ModuleVisitor for Shapes {
+    in_order(module).into_iter().map(|parameter| (parameter.name, parameter.shape)).collect()
+}
+
+/// Every parameter, in the order of the network's fields. Nothing is initialized or read.
+pub fn in_order<M: Module>(module: &M) -> Vec<Declared> {
+    struct InOrder(Path, Vec<Declared>);
+    impl ModuleVisitor for InOrder {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
         }
@@ -70,10 +73,12 @@ pub fn names_and_shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
             self.0.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.1.insert(self.0.name(), parameter.lazy_shape().as_slice().to_vec());
+            let shape = parameter.lazy_shape().as_slice().to_vec();
+            let (name, is_frozen) = (self.0.name(), self.0.in_frozen);
+            self.1.push(Declared { name, id: parameter.id, shape, is_frozen });
         }
     }
-    let mut visitor = Shapes(Path::default(), BTreeMap::new());
+    let mut visitor = InOrder(Path::default(), Vec::new());
     module.visit(&mut visitor);
     visitor.1
 }
@@ -227,32 +232,35 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 
 /// Where in a module a traversal stands.
 #[derive(Default)]
-struct Path(Vec<String>);
+struct Path {
+    parts: Vec<String>,
+    in_frozen: bool,
+}
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        if !Self::leaves_no_trace(container) {
-            self.0.push(name.to_owned());
+        if Self::is_frozen(container) {
+            self.in_frozen = true;
+        } else if !Self::is_variant(container) {
+            self.parts.push(name.to_owned());
         }
     }
 
     fn exit(&mut self, container: &str) {
-        if !Self::leaves_no_trace(container) {
-            self.0.pop();
+        if Self::is_frozen(container) {
+            self.in_frozen = false;
+        } else if !Self::is_variant(container) {
+            self.parts.pop();
         }
     }
 
-    fn leaves_no_trace(container: &str) -> bool {
-        Self::is_variant(container) || Self::is_frozen(container)
+    fn name(&self) -> String {
+        self.parts.join(".")
     }
 
-    /// A [`Frozen`](crate::layers::Frozen), whose one field is its numbers.
+    /// A [`Frozen`](crate::layers::Frozen), whose one field is its numbers: names end with what holds it.
     fn is_frozen(container: &str) -> bool {
         container == "Struct:Frozen"
-    }
-
-    fn name(&self) -> String {
-        self.0.join(".")
     }
 
     fn is_variant(container: &str) -> bool {

@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod digest;
 pub(crate) mod eval;
 pub(crate) mod interchange;
+pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod sample;
 mod settings;

@@ -9,8 +9,8 @@ use sinter_training::{Choice, Config, Run, SampleConfig};
 use crate::Failure;
 use crate::arguments::{Overrides, Sampling, Trained};
 
-/// Reads a configuration with its layers and overrides, resolved and checked as far as that goes without data.
-pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<(Config, Layered), Failure> {
+/// Reads a configuration with its layers and overrides.
+pub(crate) fn layered(path: &Path, overrides: &Overrides) -> Result<Layered, Failure> {
     let mut layered = Layered::load(path)?;
     for set in &overrides.set {
         layered.set(set)?;
@@ -21,6 +21,12 @@ pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<(Config, Layere
     if let Some(threads) = overrides.threads {
         layered.set(&format!("device.threads={threads}"))?;
     }
+    Ok(layered)
+}
+
+/// The same, resolved and checked as far as that goes without data.
+pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<(Config, Layered), Failure> {
+    let layered = layered(path, overrides)?;
     let mut config: Config = resolve(&layered)?;
     config.device.resolve_threads();
     let problems = config.validate();

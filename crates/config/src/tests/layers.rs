@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Experiment, GOOD, typed};
-use crate::{Layered, resolve};
+use crate::{Layered, resolve, resolve_part};
 
 /// Files in a new folder.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -175,5 +175,24 @@ proptest! {
             let text = format!("v = {}", &origin.source.text[origin.span.clone()]);
             prop_assert!(value.is_array() || toml::from_str::<toml::Table>(&text).unwrap()["v"] == *value);
         }
+    }
+}
+
+#[test]
+fn a_part_can_stand_alone_and_the_rest_is_checked_if_it_is_there() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Part {
+        train: super::Train,
+    }
+    let part = |text: &str| resolve_part::<Experiment, Part>(&Layered::from_str("part.toml", text).unwrap());
+    assert_eq!(part("[train]\nimages = 3").unwrap().train.images, 3);
+    assert!(part(GOOD).is_ok());
+    for (text, said) in [
+        ("nam = 'run'\n[train]\nimages = 3", "part.toml:1: nam: unknown key (did you mean `name`?"),
+        ("[train]\nimages = 3\n[model]\ntype = 'dit'\ndepth = 2", "model.patch_size: missing"),
+        ("name = 'run'", "missing field `train`"),
+    ] {
+        let error = part(text).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
     }
 }

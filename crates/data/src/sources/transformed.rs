@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::digest::sha256;
-use crate::transform::Transform;
+use crate::transform::{Transform, shapes};
 use crate::{DataError, Example, Source};
 
 /// Another source with [`Transform`]s applied, in their order.
@@ -20,16 +20,8 @@ impl Transformed {
     /// # Errors
     /// [`DataError::Unsuitable`] if one of them does not fit the shape that it is given.
     pub fn new(source: Arc<dyn Source>, transforms: &[Transform]) -> Result<Self, DataError> {
-        let mut shape = source.shape();
-        let mut with_shapes = Vec::new();
-        for (index, transform) in transforms.iter().enumerate() {
-            let output = transform
-                .output_shape(shape)
-                .map_err(|reason| DataError::Unsuitable { key: format!("data.transform[{index}]"), reason })?;
-            with_shapes.push((transform.clone(), shape));
-            shape = output;
-        }
-        Ok(Self { source, transforms: with_shapes, shape })
+        let (given, shape) = shapes(transforms, source.shape())?;
+        Ok(Self { source, transforms: transforms.iter().cloned().zip(given).collect(), shape })
     }
 }
 

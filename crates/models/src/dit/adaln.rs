@@ -8,6 +8,7 @@ use super::DitConfig;
 use super::block::{BlockDesign, EPSILON, NormedCrossAttention, to_caption};
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
+use crate::layers::trace::{self, Kind};
 use crate::layers::{Dropout, Linear, Mlp, SelfAttention};
 
 /// Attention and a two-layer network; shift and scale of each come from the condition. With gates these do, too, and
@@ -45,15 +46,24 @@ impl AdalnBlock {
     pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
         let [attention, mlp] = self.modulations(context);
 
+        trace::pointwise(Kind::ModulatedNorm, &self.modulation.weight, x.dims());
         let h = kernels::layer_norm_modulate(x.clone(), attention.shift, attention.scale, EPSILON); // [b, n, d]
         let h = self.dropout.0.forward(self.attention.forward(h), context.dropout);
-        let x = add(x, h, attention.gate);
+        let x = self.add(x, h, attention.gate);
 
         let x = to_caption(self.cross_attention.as_ref(), x, context);
 
+        trace::pointwise(Kind::ModulatedNorm, &self.modulation.weight, x.dims());
         let h = kernels::layer_norm_modulate(x.clone(), mlp.shift, mlp.scale, EPSILON); // [b, n, d]
         let h = self.dropout.1.forward(self.mlp.forward_gelu(h), context.dropout);
-        add(x, h, mlp.gate)
+        self.add(x, h, mlp.gate)
+    }
+
+    /// `x + gate h`, or `x + h`.
+    fn add(&self, x: Tensor<3>, h: Tensor<3>, gate: Option<Tensor<2>>) -> Tensor<3> {
+        let Some(gate) = gate else { return x + h };
+        trace::pointwise(Kind::Gate, &self.modulation.weight, h.dims());
+        kernels::gate_residual(x, h, gate)
     }
 
     /// Of attention and of the two-layer network.
@@ -98,6 +108,7 @@ impl AdalnFinalLayer {
     /// `[b, n, d]` to `[b, n, p p c]`.
     pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
         let [shift, scale] = vectors(&self.modulation, context);
+        trace::pointwise(Kind::ModulatedNorm, &self.modulation.weight, x.dims());
         self.projection.forward(kernels::layer_norm_modulate(x, shift, scale, EPSILON))
     }
 }
@@ -115,12 +126,4 @@ fn vectors<const N: usize>(layer: &Linear, context: &Context) -> [Tensor<2>; N] 
     let all = layer.forward(context.embedding.clone()); // [b, N d]
     let width = all.dims()[1] / N;
     std::array::from_fn(|i| all.clone().narrow(1, i * width, width))
-}
-
-/// `x + gate h`, or `x + h`.
-fn add(x: Tensor<3>, h: Tensor<3>, gate: Option<Tensor<2>>) -> Tensor<3> {
-    match gate {
-        Some(gate) => kernels::gate_residual(x, h, gate),
-        None => x + h,
-    }
 }

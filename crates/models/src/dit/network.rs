@@ -91,6 +91,11 @@ impl Dit {
         self.through(&self.blocks[..blocks.min(self.blocks.len())], x, &context)
     }
 
+    /// Numbers that belong to the network and are not trained: the table of positions.
+    pub fn fixed(&self) -> usize {
+        self.positions.shape().num_elements()
+    }
+
     /// Images `[b, c, h, w]` to tokens `[b, n, d]`, through some blocks.
     fn through(&self, blocks: &[DitBlock], x: Tensor<4>, context: &Context) -> Tensor<3> {
         let image = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
-use super::Linear;
+use super::{Linear, trace};
 use crate::initialization::{Initialization, Start};
 
 /// Multi-head attention of tokens among themselves, with one projection to queries, keys and values.
@@ -28,6 +28,7 @@ impl SelfAttention {
     /// `[b, n, d]` to `[b, n, d]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let qkv = self.qkv.forward(x); // [b, n, 3 d]
+        trace::packed_attention(&self.qkv.weight, qkv.dims());
         self.projection.forward(kernels::packed_attention(qkv, self.heads)) // [b, n, d]
     }
 
@@ -35,6 +36,7 @@ impl SelfAttention {
     pub fn forward_masked(&self, x: Tensor<3>, mask: Tensor<2>) -> Tensor<3> {
         let width = x.dims()[2];
         let qkv = self.qkv.forward(x); // [b, n, 3 d]
+        trace::packed_attention(&self.qkv.weight, qkv.dims());
         let part = |i: usize| split_heads(qkv.clone().narrow(2, i * width, width), self.heads); // [b, h, n, d/h]
         let (q, k, v) = (part(0), part(1), part(2));
         self.projection.forward(merge_heads(kernels::attention(q, k, v, Some(mask)))) // [b, n, d]
@@ -74,6 +76,7 @@ impl CrossAttention {
         let q = split_heads(self.query.forward(x), self.heads); // [b, h, n, d/h]
         let k = split_heads(self.key.forward(others.clone()), self.heads); // [b, h, m, d/h]
         let v = split_heads(self.value.forward(others), self.heads); // [b, h, m, d/h]
+        trace::attention(&self.query.weight, q.dims(), k.dims());
         let out = kernels::attention(q, k, v, mask); // [b, h, n, d/h]
         self.projection.forward(merge_heads(out)) // [b, n, d]
     }

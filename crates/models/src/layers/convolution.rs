@@ -2,6 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
+use super::trace;
 use crate::initialization::{Initialization, Start};
 
 /// A convolution with a square kernel of odd size, padded so that stride 1 keeps the image's size.
@@ -33,7 +34,15 @@ impl Conv2d {
 
     /// `[b, in, h, w]` to `[b, out, h, w]` (half of `h`, `w`, rounded up, if halving).
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        trace::convolution(&self.weight, x.dims(), self.stride);
         let [_, _, size, _] = self.weight.dims();
         kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, size / 2)
+    }
+
+    /// The same with `margin` more pixels of the result on each side, for stride 1: `[b, out, h + 2 margin, w + 2 margin]`.
+    pub fn forward_beyond(&self, x: Tensor<4>, margin: usize) -> Tensor<4> {
+        let ([_, _, size, _], [b, inputs, h, w]) = (self.weight.dims(), x.dims());
+        trace::convolution(&self.weight, [b, inputs, h + 2 * margin, w + 2 * margin], 1);
+        kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), 1, size / 2 + margin)
     }
 }

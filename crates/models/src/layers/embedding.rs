@@ -1,6 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
+use super::trace;
 use crate::initialization::{Initialization, Rule};
 
 /// A vector for each class label and, if the network is to be guided, one for the null class.
@@ -26,6 +27,7 @@ impl ClassEmbedding {
             (None, Some(null)) => Tensor::full([batch], null as i64, &weight.device()),
             (None, None) => return None,
         };
+        trace::embedding(&self.weight, [batch, weight.dims()[1]]);
         Some(weight.select(0, class))
     }
 }

@@ -15,6 +15,11 @@ impl Frozen {
         Self { value: init.parameter([length], rule).set_require_grad(false) }
     }
 
+    /// How many.
+    pub fn length(&self) -> usize {
+        self.value.lazy_shape().num_elements()
+    }
+
     /// All.
     pub fn values(&self) -> Tensor<1> {
         self.value.val()

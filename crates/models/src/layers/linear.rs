@@ -2,6 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
+use super::trace::{self, Kind};
 use crate::initialization::{Initialization, Start};
 
 /// `x W + b` on the last dimension.
@@ -22,6 +23,7 @@ impl Linear {
 
     /// `[..., in]` to `[..., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        trace::linear(&self.weight, x.dims());
         kernels::linear(x, self.weight.val(), Some(self.bias.val()))
     }
 }
@@ -43,11 +45,18 @@ impl Mlp {
 
     /// `[..., in]` to `[..., out]`, with the tanh GELU between.
     pub fn forward_gelu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.output.forward(kernels::gelu_tanh(self.input.forward(x)))
+        self.output.forward(kernels::gelu_tanh(self.hidden(x)))
     }
 
     /// `[..., in]` to `[..., out]`, with SiLU between.
     pub fn forward_silu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.output.forward(kernels::silu(self.input.forward(x)))
+        self.output.forward(kernels::silu(self.hidden(x)))
+    }
+
+    /// What the nonlinearity reads.
+    fn hidden<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let hidden = self.input.forward(x); // [..., hidden]
+        trace::pointwise(Kind::Activation, &self.input.weight, hidden.dims());
+        hidden
     }
 }

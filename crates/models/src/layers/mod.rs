@@ -11,6 +11,7 @@ mod patch;
 mod position;
 mod resample;
 mod time;
+pub mod trace;
 
 pub use attention::{CrossAttention, SelfAttention};
 pub use convolution::Conv2d;

@@ -2,6 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
+use super::trace;
 use crate::initialization::{Initialization, Rule};
 
 /// Cuts an image into square patches and projects each to a token: a convolution whose stride is its kernel's size.
@@ -25,6 +26,7 @@ impl PatchEmbedding {
 
     /// `[b, c, h, w]` to tokens `[b, n, d]` in row-major order.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<3> {
+        trace::patch_embedding(&self.weight, x.dims());
         let [width, channels, patch, _] = self.weight.dims();
         let [b, _, h, w] = x.dims();
         let (rows, columns) = (h / patch, w / patch);

@@ -9,7 +9,7 @@ use sinter_config::Problems;
 use sinter_kernels as kernels;
 
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::Linear;
+use crate::layers::{Linear, trace};
 
 /// Linear experts in every block, of which each time takes the few that its gate gives most to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,7 @@ impl Experts {
     /// All tokens of an image take the same experts, and these are linear: their weights are mixed first, so that
     /// each image costs one product whatever the number of experts.
     pub fn mask(&self, x: Tensor<3>, time: Tensor<2>) -> Tensor<3> {
+        trace::experts(&self.weight, self.active, x.dims());
         let [experts, width, _] = self.weight.dims();
         let probabilities = self.probabilities(time);
         let chosen = self.chosen(&probabilities);

@@ -8,7 +8,7 @@ use super::{SongUnetConfig, TimeFeatures};
 use crate::condition::Condition;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{DropoutKey, Frozen, Linear, Mlp};
+use crate::layers::{DropoutKey, Frozen, Linear, Mlp, trace};
 use crate::shape::DataShape;
 
 /// The smallest frequency of the geometric ones.
@@ -55,6 +55,13 @@ impl TimeTable {
             TimeFeatures::Fourier { scale } => {
                 Self::Fourier(Frequencies { frequencies: Frozen::new(half, Rule::normal(scale as f32), init) })
             }
+        }
+    }
+
+    pub(super) fn fixed(&self) -> usize {
+        match self {
+            Self::Sinusoidal(_) => 0,
+            Self::Fourier(random) => random.frequencies.length(),
         }
     }
 
@@ -112,5 +119,6 @@ fn class_features(layer: &Linear, condition: &Condition) -> Tensor<2> {
     let [classes, features] = weight.dims();
     let null = Tensor::zeros([1, features], &weight.device());
     let vectors = Tensor::cat(vec![weight * (classes as f64).sqrt(), null], 0);
+    trace::embedding(&layer.weight, [class.dims()[0], features]);
     vectors.select(0, class) + bias
 }

@@ -1,6 +1,5 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::{Decoder, Encoder, NEARLY_ZERO, SongConditioning, SongUnetConfig};
 use crate::condition::Condition;
@@ -138,6 +137,11 @@ impl SongUnet {
         Self { conditioning, input_convolution, encoder, middle, decoder, filter }
     }
 
+    /// Random frequencies, which are not trained.
+    pub(crate) fn fixed(&self) -> usize {
+        self.conditioning.table.fixed()
+    }
+
     /// Images `[b, c, h, w]` and time labels `[b]` to `[b, c, h, w]`, or `[b, 2 c, h, w]` with a learned variance.
     pub fn forward(
         &self,
@@ -201,9 +205,7 @@ impl SongUnet {
 
     /// The convolution one filter's width beyond the image, then halved: so the filter meets no zeros.
     fn halved(&self, convolution: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-        let (weight, bias) = (convolution.weight.val(), convolution.bias.val());
-        let wide = kernels::conv2d(x, weight, Some(bias), 1, 1 + self.filter.padding());
-        self.filter.halve(wide, 0)
+        self.filter.halve(convolution.forward_beyond(x, self.filter.padding()), 0)
     }
 }
 

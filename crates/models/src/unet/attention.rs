@@ -6,7 +6,7 @@ use super::residual::scaled;
 use super::{AttentionOrder, BlockConfig, UnetConfig};
 use crate::caption::EncodedCaption;
 use crate::initialization::{Initialization, Start};
-use crate::layers::{CrossAttention, GroupNorm, Linear};
+use crate::layers::{CrossAttention, GroupNorm, Linear, trace};
 
 /// Attention among the pixels of a feature map, added to it.
 #[derive(Module, Debug)]
@@ -39,7 +39,9 @@ impl AttentionBlock {
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let tokens = to_tokens(self.norm.forward(x.clone())); // [b, n, c]
         let (weight, bias) = self.packed_by_part();
+        trace::linear(&self.qkv.weight, tokens.dims());
         let qkv = kernels::linear(tokens, weight, Some(bias)); // [b, n, 3 c]
+        trace::packed_attention(&self.qkv.weight, qkv.dims());
         let out = self.projection.forward(kernels::packed_attention(qkv, self.heads)); // [b, n, c]
         let shape = x.dims();
         scaled(x + to_image(out, shape), self.gain)

@@ -47,6 +47,25 @@ fn imagenet_64_has_its_parameters() {
     }
 }
 
+/// ADM's ImageNet 128 and 256 models with a learned variance: 422M and 554M in table 11.
+#[test]
+fn imagenet_128_and_256_have_their_parameters() {
+    let released = UnetConfig {
+        channels: 256,
+        attention: vec![32, 16, 8],
+        attention_order: AttentionOrder::HeadsFirst,
+        null_class: false,
+        learned_variance: true,
+        ..UnetConfig::default()
+    };
+    let small = UnetConfig { multipliers: vec![1, 1, 2, 3, 4], heads: 4, ..released.clone() };
+    let large = UnetConfig { multipliers: vec![1, 1, 2, 2, 4, 4], head_channels: Some(64), ..released };
+    for (config, size, expected) in [(small, 128, 421_529_606), (large, 256, 553_838_086)] {
+        let network = build(&config, &DataShape::images(3, size, size).with_classes(1000));
+        assert_eq!(parameters::count(&network), expected, "{size}");
+    }
+}
+
 #[test]
 fn it_starts_at_zero() {
     let device = Device::flex();
