@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Import(Import),
     /// Write a run's weights for another implementation
     Export(Export),
+    /// Make a run of an adapted run's weights, the adapters merged into them
+    Merge(Merge),
     /// Print one hash over a run's newest checkpoint: equal digests mean equal runs
     Digest(Digest),
     /// Tell what a network is made of and what it costs
@@ -197,6 +199,15 @@ pub(crate) struct Export {
     /// `.safetensors` file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    #[command(flatten)]
+    pub(crate) trained: Trained,
+    /// Run directory to make
+    #[arg(long = "run", value_name = "DIR")]
+    pub(crate) merged: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Import(arguments) => commands::interchange::import(&arguments),
         Command::Export(arguments) => commands::interchange::export(&arguments),
+        Command::Merge(arguments) => commands::interchange::merge(&arguments),
         Command::Digest(arguments) => commands::digest::run(&arguments),
         Command::Model(arguments) => commands::model::run(&arguments),
         Command::Config(arguments) => commands::config::run(&arguments),

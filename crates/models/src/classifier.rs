@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_kernels as kernels;
 
+use crate::adapters::{self, AdaptersConfig};
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Conv2d, Dropout, DropoutKey, GroupNorm, Linear};
 use crate::shape::DataShape;
@@ -52,12 +53,25 @@ impl ClassifierConfig {
     /// # Errors
     /// Every problem that [`validate`](Self::validate) finds.
     pub fn build(&self, shape: &DataShape, device: &Device, seed: u64) -> Result<Classifier, Problems> {
+        self.build_adapted(None, shape, device, seed)
+    }
+
+    /// The network with adapters on some of its layers; its other weights are those that it has without them.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and every rule that matches no layer, with keys of the `[adapters]` section.
+    pub fn build_adapted(
+        &self,
+        adapters: Option<&AdaptersConfig>,
+        shape: &DataShape,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Classifier, Problems> {
         let problems = self.validate(shape);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut init = Initialization::new(seed, device);
-        Ok(Classifier::new(self, shape, &mut init))
+        adapters::construct(adapters, seed, device, |init| Ok(Classifier::new(self, shape, init)))
     }
 }
 

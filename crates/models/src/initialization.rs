@@ -1,35 +1,65 @@
 //! How weights are drawn: on the host, by the counter generator, so that a seed means the same weights on every device.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use sinter_process::random::{Key, Stream};
 
+use crate::adapters::AdapterConfig;
 use crate::layers::Dropout;
 
 /// Draws the weights of one network.
 ///
 /// Parameters are numbered in the order of construction; number `n` is drawn from
-/// `(seed, initialization stream, n)` alone. A parameter is filled when it is first used, so a network that is
-/// only counted, or loaded from a file, costs nothing.
+/// `(seed, initialization stream, n)` alone, and those of an adapter from a stream of its layer's. A parameter is
+/// filled when it is first used, so a network that is only counted, or loaded from a file, costs nothing.
 #[derive(Debug)]
 pub struct Initialization {
+    seed: u64,
     key: Key,
     device: Device,
     zeros: bool,
     parameters: u64,
     dropouts: u32,
+    /// The weights of the layers that can be adapted, in the order of construction.
+    adaptable: Vec<ParamId>,
+    /// Adapters, by their layer's place in that order.
+    adapters: BTreeMap<usize, AdapterConfig>,
 }
 
 impl Initialization {
     /// Weights for `device` (an autodiff device for training) from `seed`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        let key = Key::new(seed, Stream::INITIALIZATION);
-        Self { key, device: device.clone(), zeros: false, parameters: 0, dropouts: 0 }
+        Self::of_stream(seed, Stream::INITIALIZATION, device)
+    }
+
+    fn of_stream(seed: u64, stream: Stream, device: &Device) -> Self {
+        Self {
+            seed,
+            key: Key::new(seed, stream),
+            device: device.clone(),
+            zeros: false,
+            parameters: 0,
+            dropouts: 0,
+            adaptable: Vec::new(),
+            adapters: BTreeMap::new(),
+        }
     }
 
     /// Zeros for all weights, which cost next to nothing: for what does not look at values.
     pub fn zeros(device: &Device) -> Self {
         Self { zeros: true, ..Self::new(0, device) }
+    }
+
+    /// The same with adapters on some layers, each by its layer's place among [`adaptable`](Self::adaptable).
+    pub(crate) fn with_adapters(self, adapters: BTreeMap<usize, AdapterConfig>) -> Self {
+        Self { adapters, ..self }
+    }
+
+    /// The weights of the layers that can be adapted and were made so far, in the order of construction.
+    pub(crate) fn adaptable(&self) -> &[ParamId] {
+        &self.adaptable
     }
 
     /// Where the weights will live.
@@ -60,6 +90,20 @@ impl Initialization {
             Tensor::from_data(TensorData::new(values, shape), device).set_require_grad(require_grad)
         };
         Param::uninitialized(ParamId::new(), fill, self.device.clone(), true, shape.into())
+    }
+
+    /// Counts the layer of this weight among those that can be adapted, and makes its adapter if it is to have one.
+    pub(crate) fn adapter<A>(
+        &mut self,
+        weight: ParamId,
+        make: impl FnOnce(&AdapterConfig, &mut Self) -> A,
+    ) -> Option<A> {
+        let place = self.adaptable.len();
+        self.adaptable.push(weight);
+        let config = self.adapters.get(&place)?;
+        // Of a stream of its own, so that all other parameters are drawn as without it.
+        let mut own = Self::of_stream(self.seed, Stream::INITIALIZATION.nth(place as u32), &self.device);
+        Some(make(config, &mut own))
     }
 
     /// The next dropout layer; each has masks of its own.

@@ -20,6 +20,7 @@
 //! # Ok::<(), sinter_config::Problems>(())
 //! ```
 
+pub mod adapters;
 pub mod caption;
 pub mod classifier;
 pub mod condition;
@@ -39,6 +40,7 @@ mod testing;
 pub mod unet;
 pub mod weights;
 
+pub use adapters::{AdapterConfig, AdapterRule, AdaptersConfig};
 pub use caption::{CaptionConfig, CaptionError, Vocabulary};
 pub use classifier::{Classifier, ClassifierConfig};
 pub use condition::{Caption, Condition};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_kernels::map_images;
 
+use crate::adapters::{self, AdaptersConfig};
 use crate::classifier::ClassifierConfig;
 use crate::condition::Condition;
 use crate::dit::{Dit, DitConfig, PriorTargets};
@@ -49,7 +50,7 @@ impl ModelConfig {
     /// Every problem that [`validate`](Self::validate) finds; a classifier is not a backbone and is built by
     /// [`ClassifierConfig::build`].
     pub fn build(&self, shape: &DataShape, device: &Device, seed: u64) -> Result<Network, Problems> {
-        self.build_from(shape, Initialization::new(seed, device))
+        self.build_adapted(None, shape, device, seed)
     }
 
     /// The backbone, with weights from `init`.
@@ -57,16 +58,39 @@ impl ModelConfig {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_from(&self, shape: &DataShape, mut init: Initialization) -> Result<Network, Problems> {
-        let mut problems = self.validate(shape);
+        let problems = self.validate(shape);
         if !problems.is_empty() {
             return Err(problems);
         }
+        self.construct(shape, &mut init)
+    }
+
+    /// The backbone with adapters on some of its layers; its other weights are those that it has without them.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and every rule that matches no layer, with keys of the `[adapters]` section.
+    pub fn build_adapted(
+        &self,
+        adapters: Option<&AdaptersConfig>,
+        shape: &DataShape,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Network, Problems> {
+        let problems = self.validate(shape);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        adapters::construct(adapters, seed, device, |init| self.construct(shape, init))
+    }
+
+    fn construct(&self, shape: &DataShape, init: &mut Initialization) -> Result<Network, Problems> {
         Ok(match self {
-            Self::Unet(config) => Network::Unet(Unet::new(config, shape, &mut init)),
-            Self::SongUnet(config) => Network::SongUnet(SongUnet::new(config, shape, &mut init)),
-            Self::Dit(config) => Network::Dit(Dit::new(config, shape, &mut init)),
-            Self::Mlp(config) => Network::Mlp(ResidualMlp::new(config, shape, &mut init)),
+            Self::Unet(config) => Network::Unet(Unet::new(config, shape, init)),
+            Self::SongUnet(config) => Network::SongUnet(SongUnet::new(config, shape, init)),
+            Self::Dit(config) => Network::Dit(Dit::new(config, shape, init)),
+            Self::Mlp(config) => Network::Mlp(ResidualMlp::new(config, shape, init)),
             Self::Classifier(_) => {
+                let mut problems = Problems::new();
                 problems.push("type", "a classifier does not map images to images");
                 return Err(problems);
             }

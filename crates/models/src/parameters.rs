@@ -5,7 +5,7 @@
 //! backbone inside it have the same names. Everything that outlives a process (checkpoints, weights on disk, optimizer
 //! state, moving averages) is keyed by these names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Gradients, Tensor, TensorCreationOptions, TensorData};
@@ -83,10 +83,10 @@ pub fn in_order<M: Module>(module: &M) -> Vec<Declared> {
     visitor.1
 }
 
-/// Every parameter as a flat tensor on its device, outside any gradient graph.
-pub fn tensors<M: Module>(module: &M) -> BTreeMap<String, Tensor<1>> {
-    struct Tensors(Path, BTreeMap<String, Tensor<1>>);
-    impl ModuleVisitor for Tensors {
+/// The name of every parameter by its identity. Nothing is initialized or read.
+pub(crate) fn names_by_id<M: Module>(module: &M) -> HashMap<ParamId, String> {
+    struct Names(Path, HashMap<ParamId, String>);
+    impl ModuleVisitor for Names {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
         }
@@ -94,12 +94,66 @@ pub fn tensors<M: Module>(module: &M) -> BTreeMap<String, Tensor<1>> {
             self.0.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.1.insert(self.0.name(), flat(parameter.base().without_autodiff()));
+            self.1.insert(parameter.id, self.0.name());
         }
     }
-    let mut visitor = Tensors(Path::default(), BTreeMap::new());
+    let mut visitor = Names(Path::default(), HashMap::new());
     module.visit(&mut visitor);
     visitor.1
+}
+
+/// Every parameter as a flat tensor on its device, outside any gradient graph.
+pub fn tensors<M: Module>(module: &M) -> BTreeMap<String, Tensor<1>> {
+    flat_tensors(module, false)
+}
+
+/// The parameters that require gradients, those that training changes, as flat tensors on their device, outside any
+/// gradient graph.
+pub fn trained<M: Module>(module: &M) -> BTreeMap<String, Tensor<1>> {
+    flat_tensors(module, true)
+}
+
+fn flat_tensors<M: Module>(module: &M, trained_alone: bool) -> BTreeMap<String, Tensor<1>> {
+    struct Tensors {
+        path: Path,
+        trained_alone: bool,
+        found: BTreeMap<String, Tensor<1>>,
+    }
+    impl ModuleVisitor for Tensors {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
+        }
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            let value = parameter.base();
+            if value.is_require_grad() || !self.trained_alone {
+                self.found.insert(self.path.name(), flat(value.without_autodiff()));
+            }
+        }
+    }
+    let mut visitor = Tensors { path: Path::default(), trained_alone, found: BTreeMap::new() };
+    module.visit(&mut visitor);
+    visitor.found
+}
+
+/// The module with gradients of the parameters that `is_trained` names, and of no others. Nothing is initialized.
+pub fn train_only<M: Module>(module: M, is_trained: impl Fn(&str) -> bool) -> M {
+    struct Freeze<F>(Path, F);
+    impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.0.exit(container);
+        }
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let is_trained = (self.1)(&self.0.name());
+            parameter.set_require_grad(is_trained)
+        }
+    }
+    module.map(&mut Freeze(Path::default(), is_trained))
 }
 
 /// Every parameter, copied to the host in 32-bit floats.

@@ -44,7 +44,7 @@ impl Classification {
         };
         let device = setup.device.clone().autodiff();
         let network = config
-            .build(setup.conditioner.shape(), &device, setup.seed)
+            .build_adapted(setup.adapters, setup.conditioner.shape(), &device, setup.seed)
             .map_err(|problems| MethodError::Setup(problems.to_string()))?;
         Ok(Box::new(ClassifierMethod {
             config: self.clone(),

@@ -124,10 +124,7 @@ impl Denoising {
     /// When the model does not fit the data.
     pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
         let device = setup.device.clone().autodiff();
-        let network = setup
-            .model
-            .build(setup.conditioner.shape(), &device, setup.seed)
-            .map_err(|e| MethodError::Setup(e.to_string()))?;
+        let network = setup.network(&device)?;
         Ok(Box::new(DenoisingMethod {
             config: self.clone(),
             conditioner: setup.conditioner.clone(),

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use sinter_data::Batch;
-use sinter_models::ModelConfig;
+use sinter_models::{AdaptersConfig, ModelConfig, Network};
 use sinter_optimization::{OptimizerConfig, Part, Tensors};
 use sinter_sampling::{Conditioner, Denoiser};
 
@@ -24,6 +24,8 @@ pub struct Clock {
 pub struct Setup<'a> {
     /// The `[model]` section.
     pub model: &'a ModelConfig,
+    /// The `[adapters]` section.
+    pub adapters: Option<&'a AdaptersConfig>,
     /// The `[optimizer]` section.
     pub optimizer: &'a OptimizerConfig,
     /// Shape and conditions of the data.
@@ -32,6 +34,18 @@ pub struct Setup<'a> {
     pub device: &'a Device,
     /// Seed of the run.
     pub seed: u64,
+}
+
+impl Setup<'_> {
+    /// A fresh network on the autodiff device `device`.
+    ///
+    /// # Errors
+    /// When the model does not fit the data, or the adapters the model.
+    pub fn network(&self, device: &Device) -> Result<Network, MethodError> {
+        self.model
+            .build_adapted(self.adapters, self.conditioner.shape(), device, self.seed)
+            .map_err(|problems| MethodError::Setup(problems.to_string()))
+    }
 }
 
 /// Parameters of every averaged part, flat, by part and parameter name; what replaces the trained ones when averaged

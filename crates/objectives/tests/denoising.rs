@@ -42,9 +42,15 @@ fn method() -> Box<dyn Method> {
     let conditioner = Conditioner::new([3, 8, 8], 5, &[], 0).unwrap();
     assert!(objective.validate(&model, conditioner.shape()).is_empty());
     let device = Device::flex();
-    objective
-        .build(&Setup { model: &model, optimizer: &optimizer, conditioner: &conditioner, device: &device, seed: 7 })
-        .unwrap()
+    let setup = Setup {
+        model: &model,
+        adapters: None,
+        optimizer: &optimizer,
+        conditioner: &conditioner,
+        device: &device,
+        seed: 7,
+    };
+    objective.build(&setup).unwrap()
 }
 
 /// The gradient of one step in portions of `micro_batch`.

@@ -35,10 +35,7 @@ impl Reconstruction {
 
     fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
         let device = setup.device.clone().autodiff();
-        let network = setup
-            .model
-            .build(setup.conditioner.shape(), &device, setup.seed)
-            .map_err(|problems| MethodError::Setup(problems.to_string()))?;
+        let network = setup.network(&device)?;
         let model = Trainable::new("model", network, setup.optimizer.clone());
         Ok(Box::new(ReconstructionMethod { config: self.clone(), device, model }))
     }
@@ -137,7 +134,14 @@ fn a_toy_objective_trains() {
     assert!(config.validate().is_empty());
     let conditioner = Conditioner::new([1, 8, 8], 0, &[], 0).unwrap();
     let device = Device::flex();
-    let setup = Setup { model: &model, optimizer: &optimizer, conditioner: &conditioner, device: &device, seed: 3 };
+    let setup = Setup {
+        model: &model,
+        adapters: None,
+        optimizer: &optimizer,
+        conditioner: &conditioner,
+        device: &device,
+        seed: 3,
+    };
     let mut method = config.build(&setup).unwrap();
 
     // A fresh network of this kind returns zero, so its loss is the weighted mean square of the images.

@@ -22,7 +22,8 @@ pub struct Update {
 pub trait Part {
     /// Name of the part, unique within its method.
     fn name(&self) -> &str;
-    /// Parameters on their device, flat, by name, outside any gradient graph.
+    /// The parameters that are trained, all but frozen ones, on their device, flat, by name, outside any gradient
+    /// graph.
     fn tensors(&self) -> Tensors;
     /// Parameters on the host.
     ///
@@ -57,11 +58,11 @@ pub struct Trainable<M: Module> {
 }
 
 impl<M: Module> Trainable<M> {
-    /// Wraps a network whose parameters live on an autodiff device; moments begin at zero.
+    /// Wraps a network whose parameters live on an autodiff device; moments begin at zero. Frozen parameters have none.
     pub fn new(name: &str, network: M, config: OptimizerConfig) -> Self {
         let shapes = parameters::names_and_shapes(&network);
         let mut state = Tensors::new();
-        for (parameter, tensor) in parameters::tensors(&network) {
+        for (parameter, tensor) in parameters::trained(&network) {
             for slot in slots(&config.algorithm, &parameter, &shapes[&parameter]) {
                 state.insert(format!("{slot}/{parameter}"), tensor.zeros_like());
             }
@@ -181,7 +182,7 @@ impl<M: Module> Part for Trainable<M> {
     }
 
     fn tensors(&self) -> Tensors {
-        parameters::tensors(self.network())
+        parameters::trained(self.network())
     }
 
     fn parameters(&self) -> Result<Arrays, OptimizationError> {

@@ -13,9 +13,9 @@ use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sinter_models::parameters::{self, Array, Arrays};
-use sinter_models::weights;
+use sinter_models::{adapters, weights};
 use sinter_objectives::{Method, Tally, Weights};
-use sinter_optimization::Average;
+use sinter_optimization::{Average, Part};
 
 use crate::TrainingError;
 use crate::run_directory::write_atomically;
@@ -245,15 +245,30 @@ impl Checkpoint {
         self.nothing_left(NETWORK, &network)
     }
 
+    /// Gives a fresh method this checkpoint's trained weights to start from. Adapters that it does not have stay as
+    /// they start; nothing else may be missing, unknown or of another shape.
+    ///
+    /// # Errors
+    /// When the weights do not match the method.
+    pub fn start(&self, method: &mut dyn Method) -> Result<(), TrainingError> {
+        let mut network = self.read(NETWORK)?;
+        for part in method.parts_mut() {
+            let own = take_prefix(&mut network, part.name());
+            let arrays = with_own_adapters(part, own)?;
+            part.load_parameters(arrays)?;
+        }
+        self.nothing_left(NETWORK, &network)
+    }
+
     /// Gives a lone network the weights of this checkpoint's only part.
     ///
     /// # Errors
     /// When the weights do not match it.
     pub fn load_module<M: Module>(&self, module: M, half_life: Option<u64>) -> Result<M, TrainingError> {
-        let arrays = match half_life {
-            Some(half_life) => self.average(half_life)?,
-            None => self.read(NETWORK)?,
-        };
+        let mut arrays = self.read(NETWORK)?;
+        if let Some(half_life) = half_life {
+            arrays.extend(self.average(half_life)?);
+        }
         let unprefixed = arrays
             .into_iter()
             .map(|(name, array)| (name.split_once('/').map_or("", |(_, rest)| rest).to_string(), array));
@@ -315,6 +330,16 @@ impl Checkpoint {
         }
         Ok(hexadecimal(&digest.finalize()))
     }
+}
+
+/// The tensors of a network without adapters, with those of the part where it has some.
+pub(crate) fn with_own_adapters(part: &dyn Part, mut arrays: Arrays) -> Result<Arrays, TrainingError> {
+    for (name, array) in part.parameters()? {
+        if adapters::is_adapter(&name) {
+            arrays.entry(name).or_insert(array);
+        }
+    }
+    Ok(arrays)
 }
 
 fn average_file(half_life: u64) -> String {

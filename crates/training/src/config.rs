@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use sinter_config::Problems;
 use sinter_data::DataConfig;
 use sinter_evaluation::EvalConfig;
-use sinter_models::{DataShape, ModelConfig};
+use sinter_models::{AdaptersConfig, DataShape, ModelConfig};
 use sinter_objectives::ObjectiveConfig;
 use sinter_optimization::{AverageConfig, OptimizerConfig};
 use sinter_sampling::Guidance;
@@ -27,6 +27,9 @@ pub struct Config {
     pub data: DataConfig,
     /// The network.
     pub model: ModelConfig,
+    /// Additions to it that are trained in its place. Not there: the network itself is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<AdaptersConfig>,
     /// How it is trained.
     pub objective: ObjectiveConfig,
     /// How it is updated.
@@ -76,7 +79,7 @@ pub struct TrainConfig {
     /// Resident memory in GiB beyond which the run writes a checkpoint and stops.
     #[serde(default)]
     pub memory_limit: Option<f64>,
-    /// A run whose newest weights this one starts from.
+    /// A run whose newest weights this one starts from. It may be one without this run's adapters.
     #[serde(default)]
     pub init_from: Option<String>,
 }
@@ -142,6 +145,9 @@ impl Config {
         let named = !self.name.is_empty() && !self.name.starts_with('.') && !self.name.contains(['/', '\\']);
         problems.check(named, "name", "must be a plain directory name");
         problems.nest("data", self.data.validate());
+        if let Some(adapters) = &self.adapters {
+            problems.nest("adapters", adapters.validate());
+        }
         problems.nest("optimizer", self.optimizer.validate());
         problems.nest("ema", self.ema.validate());
         problems.nest("train", self.train.validate());
@@ -162,6 +168,9 @@ impl Config {
         let mut problems = Problems::new();
         problems.nest("model", self.model.validate(shape));
         problems.nest("objective", self.objective.validate(&self.model, shape));
+        if let (Some(adapters), true, Ok(device)) = (&self.adapters, problems.is_empty(), self.device.open()) {
+            problems.nest("adapters", adapters.validate_for(&self.model, shape, &device));
+        }
         problems
     }
 

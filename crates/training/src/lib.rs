@@ -22,7 +22,7 @@ pub use config::{Config, LogConfig, OnNonfinite, SampleConfig, TrainConfig};
 pub use device::{DeviceConfig, Listed, Precision};
 pub use error::TrainingError;
 pub use generate::{Asked, Generation};
-pub use interchange::{export, import};
+pub use interchange::{export, import, merge};
 pub use predict::predict;
 pub use run::{Choice, Run, classifier, evaluator};
 pub use run_directory::{Provenance, RunDirectory, write_atomically};

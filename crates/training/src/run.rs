@@ -113,8 +113,9 @@ pub fn classifier(root: &str, device: &Device) -> Result<ClassifierFeatures, Tra
     let source = config.data.open(Split::Train, config.seed)?;
     let shape = *conditioner(source.as_ref())?.shape();
     let half_life = config.ema.half_life.first().copied();
-    let network: Classifier =
-        model.build(&shape, device, config.seed).map_err(|p| TrainingError::Config(p.to_string()))?;
+    let network: Classifier = model
+        .build_adapted(config.adapters.as_ref(), &shape, device, config.seed)
+        .map_err(|p| TrainingError::Config(p.to_string()))?;
     let network = checkpoint.load_module(network, half_life)?;
     Ok(ClassifierFeatures {
         name: config.name.clone(),

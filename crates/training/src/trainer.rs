@@ -337,8 +337,8 @@ pub(crate) fn build_method(
     conditioner: &Conditioner,
     device: &Device,
 ) -> Result<Box<dyn Method>, TrainingError> {
-    let (model, optimizer, seed) = (&config.model, &config.optimizer, config.seed);
-    Ok(config.objective.build(&Setup { model, optimizer, conditioner, device, seed })?)
+    let (model, adapters, optimizer, seed) = (&config.model, config.adapters.as_ref(), &config.optimizer, config.seed);
+    Ok(config.objective.build(&Setup { model, adapters, optimizer, conditioner, device, seed })?)
 }
 
 /// What makes a run now.
@@ -384,10 +384,10 @@ pub(crate) fn update_averages(
     Ok(())
 }
 
-/// Gives a fresh method the newest weights of another run.
+/// Gives a fresh method the newest weights of another run, which may have no adapters.
 fn start_from(method: &mut dyn Method, root: &Path) -> Result<(), TrainingError> {
     let run = RunDirectory::open(root)?;
     let checkpoint = Checkpoint::latest(&run.checkpoints())?
         .ok_or_else(|| TrainingError::Config(format!("train.init_from: {} has no checkpoint", root.display())))?;
-    checkpoint.load_weights(method, None)
+    checkpoint.start(method)
 }

@@ -1,4 +1,4 @@
-//! `sinter import` and `sinter export`.
+//! `sinter import`, `sinter export` and `sinter merge`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use sinter_models::weights;
 
 use crate::Ending;
-use crate::arguments::{Export, Import};
+use crate::arguments::{Export, Import, Merge};
 use crate::commands::settings;
 
 pub(crate) fn import(arguments: &Import) -> Ending {
@@ -24,5 +24,12 @@ pub(crate) fn export(arguments: &Export) -> Ending {
     let theirs = sinter_training::export(&run, arguments.to)?;
     weights::write(&arguments.out, &theirs, &Default::default())?;
     println!("{}", arguments.out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn merge(arguments: &Merge) -> Ending {
+    let run = settings::open(&arguments.trained)?;
+    let checkpoint = sinter_training::merge(&run, &arguments.merged, std::env::args().collect())?;
+    println!("{}", checkpoint.display());
     Ok(ExitCode::SUCCESS)
 }

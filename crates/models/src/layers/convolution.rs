@@ -1,8 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use burn::tensor::ops::PadMode;
 use sinter_kernels as kernels;
 
-use super::trace;
+use super::{Adapter, trace};
 use crate::initialization::{Initialization, Start};
 
 /// A convolution with a square kernel of odd size, padded so that stride 1 keeps the image's size.
@@ -12,6 +13,8 @@ pub struct Conv2d {
     pub weight: Param<Tensor<4>>,
     /// `[out]`.
     pub bias: Param<Tensor<1>>,
+    /// What is trained beside it, where there is any.
+    pub adapter: Option<Adapter<4>>,
     stride: usize,
 }
 
@@ -20,11 +23,9 @@ impl Conv2d {
     pub fn new(inputs: usize, outputs: usize, size: usize, start: Start, init: &mut Initialization) -> Self {
         let area = size * size;
         let (weight, bias) = start.rules(inputs * area, outputs * area);
-        Self {
-            weight: init.parameter([outputs, inputs, size, size], weight),
-            bias: init.parameter([outputs], bias),
-            stride: 1,
-        }
+        let (weight, bias) = (init.parameter([outputs, inputs, size, size], weight), init.parameter([outputs], bias));
+        let adapter = init.adapter(weight.id, |config, init| Adapter::convolution(config, inputs, outputs, size, init));
+        Self { weight, bias, adapter, stride: 1 }
     }
 
     /// The same with every second row and column of the result.
@@ -36,13 +37,15 @@ impl Conv2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         trace::convolution(&self.weight, x.dims(), self.stride);
         let [_, _, size, _] = self.weight.dims();
-        kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, size / 2)
+        let own = |x| kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, size / 2);
+        match &self.adapter {
+            None => own(x),
+            Some(adapter) => adapter.forward(x.clone(), own(x), self.stride),
+        }
     }
 
     /// The same with `margin` more pixels of the result on each side, for stride 1: `[b, out, h + 2 margin, w + 2 margin]`.
     pub fn forward_beyond(&self, x: Tensor<4>, margin: usize) -> Tensor<4> {
-        let ([_, _, size, _], [b, inputs, h, w]) = (self.weight.dims(), x.dims());
-        trace::convolution(&self.weight, [b, inputs, h + 2 * margin, w + 2 * margin], 1);
-        kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), 1, size / 2 + margin)
+        self.forward(x.pad([(margin, margin); 2], PadMode::Constant(0.0)))
     }
 }

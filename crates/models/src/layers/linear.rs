@@ -2,6 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use sinter_kernels as kernels;
 
+use super::Adapter;
 use super::trace::{self, Kind};
 use crate::initialization::{Initialization, Start};
 
@@ -12,19 +13,27 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[out]`.
     pub bias: Param<Tensor<1>>,
+    /// What is trained beside it, where there is any.
+    pub adapter: Option<Adapter<2>>,
 }
 
 impl Linear {
     /// From `inputs` to `outputs` features.
     pub fn new(inputs: usize, outputs: usize, start: Start, init: &mut Initialization) -> Self {
         let (weight, bias) = start.rules(inputs, outputs);
-        Self { weight: init.parameter([inputs, outputs], weight), bias: init.parameter([outputs], bias) }
+        let (weight, bias) = (init.parameter([inputs, outputs], weight), init.parameter([outputs], bias));
+        let adapter = init.adapter(weight.id, |config, init| Adapter::linear(config, inputs, outputs, init));
+        Self { weight, bias, adapter }
     }
 
     /// `[..., in]` to `[..., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         trace::linear(&self.weight, x.dims());
-        kernels::linear(x, self.weight.val(), Some(self.bias.val()))
+        let own = |x| kernels::linear(x, self.weight.val(), Some(self.bias.val()));
+        match &self.adapter {
+            None => own(x),
+            Some(adapter) => adapter.forward(x.clone(), own(x)),
+        }
     }
 }
 

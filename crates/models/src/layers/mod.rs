@@ -1,5 +1,6 @@
 //! The parts that networks are made of: a few named parameters around an operation of `sinter-kernels`.
 
+mod adapter;
 mod attention;
 mod convolution;
 mod dropout;
@@ -13,6 +14,7 @@ mod resample;
 mod time;
 pub mod trace;
 
+pub use adapter::{Adapter, Bottleneck, LowRank};
 pub use attention::{CrossAttention, SelfAttention};
 pub use convolution::Conv2d;
 pub use dropout::{Dropout, DropoutKey};

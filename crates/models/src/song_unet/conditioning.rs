@@ -8,7 +8,7 @@ use super::{SongUnetConfig, TimeFeatures};
 use crate::condition::Condition;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{DropoutKey, Frozen, Linear, Mlp, trace};
+use crate::layers::{DropoutKey, Frozen, Linear, Mlp};
 use crate::shape::DataShape;
 
 /// The smallest frequency of the geometric ones.
@@ -111,14 +111,13 @@ impl SongConditioning {
     }
 }
 
-/// `layer` on labels as vectors of zeros and one `sqrt(classes)`; all zeros for the null class and without labels. `[b, features]`,
-/// or `[1, features]` without labels.
+/// `layer` on labels as vectors of zeros and one `sqrt(classes)`; all zeros for the null class and without labels.
+/// `[b, features]`, or `[1, features]` without labels.
 fn class_features(layer: &Linear, condition: &Condition) -> Tensor<2> {
-    let (weight, bias) = (layer.weight.val(), layer.bias.val().unsqueeze_dim::<2>(0));
-    let Some(class) = condition.class.clone() else { return bias };
-    let [classes, features] = weight.dims();
-    let null = Tensor::zeros([1, features], &weight.device());
-    let vectors = Tensor::cat(vec![weight * (classes as f64).sqrt(), null], 0);
-    trace::embedding(&layer.weight, [class.dims()[0], features]);
-    vectors.select(0, class) + bias
+    let [classes, _] = layer.weight.dims();
+    let encoded = match condition.class.clone() {
+        Some(class) => class.one_hot::<2>(classes + 1).narrow(1, 0, classes).float() * (classes as f64).sqrt(),
+        None => Tensor::zeros([1, classes], &layer.weight.device()),
+    };
+    layer.forward(encoded)
 }

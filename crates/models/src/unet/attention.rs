@@ -38,30 +38,37 @@ impl AttentionBlock {
     /// `[b, c, h, w]` to `[b, c, h, w]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let tokens = to_tokens(self.norm.forward(x.clone())); // [b, n, c]
-        let (weight, bias) = self.packed_by_part();
-        trace::linear(&self.qkv.weight, tokens.dims());
-        let qkv = kernels::linear(tokens, weight, Some(bias)); // [b, n, 3 c]
+        let qkv = self.queries_keys_values(tokens); // [b, n, 3 c]
         trace::packed_attention(&self.qkv.weight, qkv.dims());
         let out = self.projection.forward(kernels::packed_attention(qkv, self.heads)); // [b, n, c]
         let shape = x.dims();
         scaled(x + to_image(out, shape), self.gain)
     }
 
-    /// The projection with its columns in the order (query, key, value), head, feature.
-    fn packed_by_part(&self) -> (Tensor<2>, Tensor<1>) {
-        let (weight, bias) = (self.qkv.weight.val(), self.qkv.bias.val());
-        let [channels, packed] = weight.dims();
-        let (heads, size) = (self.heads, packed / (3 * self.heads));
-        // Of the packed columns in three dimensions, which is the part, which the head, which the feature.
+    /// The projection of tokens `[b, n, c]`, features in the order (query, key, value), head, feature: `[b, n, 3 c]`.
+    fn queries_keys_values(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let (heads, size) = (self.heads, tokens.dims()[2] / self.heads);
+        // Of the packed features in three dimensions, which is the part, which the head, which the feature.
         let (shape, axes) = match self.order {
-            AttentionOrder::PartsFirst => return (weight, bias),
+            AttentionOrder::PartsFirst => return self.qkv.forward(tokens),
             AttentionOrder::HeadsFirst => ([heads, 3, size], [1, 0, 2]),
             AttentionOrder::PartsLast => ([heads, size, 3], [2, 0, 1]),
         };
-        let [a, b, c] = shape;
-        let weight = weight.reshape([channels, a, b, c]).permute([0, axes[0] + 1, axes[1] + 1, axes[2] + 1]);
-        let bias = bias.reshape([a, b, c]).permute(axes.map(|axis| axis as isize));
-        (weight.reshape([channels, packed]), bias.reshape([packed]))
+        let [one, two, three] = shape;
+        let behind = |dimensions: usize| axes.map(|axis| axis + dimensions);
+        if self.qkv.adapter.is_some() {
+            let qkv = self.qkv.forward(tokens); // [b, n, 3 c]
+            let ([b, n, packed], [x, y, z]) = (qkv.dims(), behind(2));
+            return qkv.reshape([b, n, one, two, three]).permute([0, 1, x, y, z]).reshape([b, n, packed]);
+        }
+        // The weight has fewer elements to move than the result.
+        trace::linear(&self.qkv.weight, tokens.dims());
+        let (weight, bias) = (self.qkv.weight.val(), self.qkv.bias.val());
+        let ([channels, packed], [x, y, z]) = (weight.dims(), behind(1));
+        let weight = weight.reshape([channels, one, two, three]).permute([0, x, y, z]).reshape([channels, packed]);
+        let [x, y, z] = axes;
+        let bias = bias.reshape(shape).permute([x, y, z]).reshape([packed]);
+        kernels::linear(tokens, weight, Some(bias))
     }
 }
 

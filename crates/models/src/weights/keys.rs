@@ -24,7 +24,7 @@ pub struct KeyMap {
 
 /// A layer (a weight and perhaps a bias) under two names.
 ///
-/// Names are dotted; `*` stands for one part, the same on both sides, and `**` at the start for one or more.
+/// Names are dotted; `*` stands for one part, the same on both sides, and `**` for one or more.
 #[derive(Clone, Debug)]
 pub struct Rename {
     /// Its name there.
@@ -150,21 +150,26 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// What the stars of `pattern` stand for in `name`, or `None` if it does not match.
-pub(super) fn captures<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
-    if let Some(end) = pattern.strip_prefix("**.") {
-        let start = name.strip_suffix(end)?.strip_suffix('.')?;
-        return (!start.is_empty()).then(|| vec![start]);
-    }
-    let (mut patterns, mut parts) = (pattern.split('.'), name.split('.'));
-    let mut captured = Vec::new();
-    loop {
-        match (patterns.next(), parts.next()) {
-            (None, None) => return Some(captured),
-            (Some("*"), Some(part)) => captured.push(part),
-            (Some(pattern), Some(part)) if pattern == part => {}
+pub(crate) fn captures<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
+    let (part, patterns) = match pattern.split_once('.') {
+        Some((part, patterns)) => (part, Some(patterns)),
+        None => (pattern, None),
+    };
+    let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
+    ends.take(if part == "**" { usize::MAX } else { 1 }).find_map(|end| {
+        let first = &name[..end];
+        let is_star = matches!(part, "*" | "**");
+        if !is_star && part != first {
+            return None;
+        }
+        let mut captured: Vec<&str> = is_star.then_some(first).into_iter().collect();
+        match (patterns, name.get(end + 1..)) {
+            (None, None) => {}
+            (Some(patterns), Some(rest)) => captured.extend(captures(patterns, rest)?),
             _ => return None,
         }
-    }
+        Some(captured)
+    })
 }
 
 /// `pattern` with its stars replaced, in order.
@@ -188,6 +193,9 @@ mod tests {
         assert_eq!(captures("**.norm", "input.0.norm"), Some(vec!["input.0"]));
         assert_eq!(captures("**.norm", "norm"), None);
         assert_eq!(captures("**.norm", "a.prenorm"), None);
+        assert_eq!(captures("blocks.**", "blocks.0.mlp"), Some(vec!["0.mlp"]));
+        assert_eq!(captures("**.*.qkv", "input.3.1.qkv"), Some(vec!["input.3", "1"]));
+        assert_eq!(captures("**.1.**.qkv", "a.1.1.qkv"), Some(vec!["a", "1"]));
         assert_eq!(fill("blocks.*.a", &["3"]), "blocks.3.a");
     }
 

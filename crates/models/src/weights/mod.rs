@@ -11,6 +11,7 @@ mod sit;
 mod tables;
 
 pub use file::{read, write};
+pub(crate) use keys::captures;
 pub use keys::{KeyMap, Layout, Rename};
 pub use reference::Reference;
 pub use regroup::Packed;

@@ -36,7 +36,7 @@ impl Speed {
 pub struct Report {
     /// Name of the configuration.
     pub name: String,
-    /// Parameters of all parts.
+    /// Trained parameters of all parts.
     pub parameters: usize,
     /// CPU threads.
     pub threads: usize,
