@@ -322,6 +322,8 @@ pub(crate) enum BenchCommand {
     Train(BenchTrain),
     /// Measure single operations, beside what the machine can do at best
     Ops(BenchOps),
+    /// Measure the experts of a block in three forms; prints a page in Markdown
+    Experts(BenchExperts),
 }
 
 /// What both measurements take.
@@ -349,6 +351,19 @@ pub(crate) struct BenchTrain {
     pub(crate) profile: bool,
     #[command(flatten)]
     pub(crate) measurement: Measurement,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchExperts {
+    /// How often each form is measured at each size
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// CPU threads; 0 for every core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Write the numbers as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["train"],
         &["sample"],
@@ -25,6 +25,7 @@ fn help_texts_are_as_recorded() {
         &["bench"],
         &["bench", "train"],
         &["bench", "ops"],
+        &["bench", "experts"],
     ];
     let mut text = String::new();
     for command in commands {

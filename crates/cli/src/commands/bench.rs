@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use sinter_training::bench::{operations, train};
+use sinter_training::bench::{experts, operations, train};
 use sinter_training::{DeviceConfig, TrainingError};
 
-use crate::arguments::{Bench, BenchCommand, BenchOps, BenchTrain};
+use crate::arguments::{Bench, BenchCommand, BenchExperts, BenchOps, BenchTrain};
 use crate::commands::settings;
 use crate::{Ending, Failure};
 
@@ -16,6 +16,7 @@ pub(crate) fn run(arguments: &Bench) -> Ending {
     match &arguments.command {
         BenchCommand::Train(arguments) => run_train(arguments),
         BenchCommand::Ops(arguments) => run_operations(arguments),
+        BenchCommand::Experts(arguments) => run_experts(arguments),
     }
 }
 
@@ -31,12 +32,24 @@ fn run_train(arguments: &BenchTrain) -> Ending {
 }
 
 fn run_operations(arguments: &BenchOps) -> Ending {
-    let mut device = DeviceConfig { threads: arguments.threads, ..DeviceConfig::default() };
+    let threads = set_threads(arguments.threads);
+    let composed = arguments.measurement.composed;
+    let report = operations::measure(&arguments.filter, composed, threads, |line| println!("{line}"))?;
+    write(&report, arguments.measurement.json.as_deref())
+}
+
+fn run_experts(arguments: &BenchExperts) -> Ending {
+    let threads = set_threads(arguments.threads);
+    let report = experts::measure(threads, arguments.rounds as usize, |line| println!("{line}"))?;
+    write(&report, arguments.json.as_deref())
+}
+
+/// How many there are.
+fn set_threads(threads: usize) -> usize {
+    let mut device = DeviceConfig { threads, ..DeviceConfig::default() };
     device.resolve_threads();
     device.set_threads();
-    let composed = arguments.measurement.composed;
-    let report = operations::measure(&arguments.filter, composed, device.threads, |line| println!("{line}"))?;
-    write(&report, arguments.measurement.json.as_deref())
+    device.threads
 }
 
 /// Writes a report as JSON where that was asked for.

@@ -58,8 +58,8 @@ pub struct CrossAttention {
 }
 
 impl CrossAttention {
-    /// From tokens of `width` (divisible by `heads`) to others of `other_width`. With a `projection` that starts at zero,
-    /// the others come in gradually.
+    /// From tokens of `width` (divisible by `heads`) to others of `other_width`. With a `projection` that starts at
+    /// zero, the others come in gradually.
     pub fn new(width: usize, other_width: usize, heads: usize, projection: Start, init: &mut Initialization) -> Self {
         Self {
             query: Linear::new(width, width, Start::Xavier, init),

@@ -89,19 +89,25 @@ impl Experts {
     /// `1 + sum p_j (x W_j + b_j)` over the active experts `j`, with the probabilities `p_j` as they are: tokens
     /// `[b, n, d]` and vectors of time `[b, d]` to `[b, n, d]`.
     ///
-    /// All tokens of an image take the same experts, and these are linear: their weights are mixed first, so that
-    /// each image costs one product whatever the number of experts.
     pub fn mask(&self, x: Tensor<3>, time: Tensor<2>) -> Tensor<3> {
         trace::experts(&self.weight, self.active, x.dims());
-        let [experts, width, _] = self.weight.dims();
         let probabilities = self.probabilities(time);
-        let chosen = self.chosen(&probabilities);
-        let given = probabilities * chosen; // [b, experts]
-        let [b, _] = given.dims();
-        let weight = kernels::linear(given.clone(), self.weight.val().reshape([experts, width * width]), None);
-        let bias = kernels::linear(given, self.bias.val(), None); // [b, d]
-        x.matmul(weight.reshape([b, width, width])) + bias.unsqueeze_dim::<3>(1) + 1.0
+        let given = probabilities.clone() * self.chosen(&probabilities); // [b, experts]
+        mix(x, given, self.weight.val(), self.bias.val()) + 1.0
     }
+}
+
+/// `sum p_j (x W_j + b_j)` over experts `j`: tokens `[b, n, d]`, what each image gives its experts `[b, experts]`,
+/// weights `[experts, d, d]` and biases `[experts, d]` to `[b, n, d]`.
+///
+/// All tokens of an image take the same experts, and these are linear: their weights are mixed first, so that each
+/// image costs one product whatever the number of experts.
+pub fn mix(x: Tensor<3>, given: Tensor<2>, weight: Tensor<3>, bias: Tensor<2>) -> Tensor<3> {
+    let [experts, width, _] = weight.dims();
+    let [b, _] = given.dims();
+    let weight = kernels::linear(given.clone(), weight.reshape([experts, width * width]), None);
+    let bias = kernels::linear(given, bias, None); // [b, d]
+    x.matmul(weight.reshape([b, width, width])) + bias.unsqueeze_dim::<3>(1)
 }
 
 #[cfg(test)]

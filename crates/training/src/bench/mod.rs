@@ -1,8 +1,9 @@
-//! Speed: of a configuration's training and sampling ([`train`]), and of the operations that networks are made of
-//! ([`operations`]).
+//! Speed: of a configuration's training and sampling ([`train`]), of the operations that networks are made of
+//! ([`operations`]), and of a block's experts in several forms ([`experts`]).
 
 mod cases;
 mod ceiling;
+pub mod experts;
 pub mod operations;
 mod profile;
 pub mod train;
