@@ -35,7 +35,14 @@ fn step(prior: f64, micro_batch: usize) -> Tally {
     let optimizer: OptimizerConfig = toml::from_str("learning_rate = 1e-3").unwrap();
     let conditioner = Conditioner::new([3, 8, 8], 5, &[], 0).unwrap();
     let device = Device::flex();
-    let setup = Setup { model: &model, optimizer: &optimizer, conditioner: &conditioner, device: &device, seed: 7 };
+    let setup = Setup {
+        model: &model,
+        adapters: None,
+        optimizer: &optimizer,
+        conditioner: &conditioner,
+        device: &device,
+        seed: 7,
+    };
     let batch = Batch {
         shape: [IMAGES, 3, 8, 8],
         pixels: (0..IMAGES * 3 * 64).map(|i| ((i * 31) % 97) as f32 / 48.0 - 1.0).collect(),

@@ -75,6 +75,7 @@ impl DitBlock {
 /// From tokens to the values of their patches, behind a layer norm that is adaptive where those of the blocks are.
 /// The projection starts at zero.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network holds one")]
 pub enum FinalLayer {
     /// Behind an adaptive layer norm.
     Adaln(AdalnFinalLayer),
