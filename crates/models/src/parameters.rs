@@ -5,7 +5,7 @@
 //! backbone inside it have the same names. Everything that outlives a process (checkpoints, weights on disk, optimizer
 //! state, moving averages) is keyed by these names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Gradients, Tensor, TensorCreationOptions, TensorData};
@@ -79,25 +79,6 @@ pub fn in_order<M: Module>(module: &M) -> Vec<Declared> {
         }
     }
     let mut visitor = InOrder(Path::default(), Vec::new());
-    module.visit(&mut visitor);
-    visitor.1
-}
-
-/// The name of every parameter by its identity. Nothing is initialized or read.
-pub(crate) fn names_by_id<M: Module>(module: &M) -> HashMap<ParamId, String> {
-    struct Names(Path, HashMap<ParamId, String>);
-    impl ModuleVisitor for Names {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-        fn exit_module(&mut self, _name: &str, container: &str) {
-            self.0.exit(container);
-        }
-        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.1.insert(parameter.id, self.0.name());
-        }
-    }
-    let mut visitor = Names(Path::default(), HashMap::new());
     module.visit(&mut visitor);
     visitor.1
 }

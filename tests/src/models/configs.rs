@@ -197,7 +197,8 @@ impl Config {
             attention: self.sizes_or("attn_resolutions", &[16])?,
             time_features: match self.text("embedding_type").as_deref() {
                 Some("fourier") => TimeFeatures::Fourier { scale: 16.0 },
-                _ => TimeFeatures::Sinusoidal,
+                Some("positional") | None => TimeFeatures::Sinusoidal,
+                Some(other) => return Err(format!("config.embedding_type {other} is not understood")),
             },
             time_width: Some(channels * self.size_or("channel_mult_noise", 1)?),
             encoder: self.value_or("encoder_type")?,

@@ -1,5 +1,5 @@
-//! Golden networks: a file's network is built from its configuration and takes its weights by the way that a user's import
-//! goes.
+//! Golden networks: a file's network is built from its configuration and takes its weights by the way that a user's
+//! import goes.
 
 mod configs;
 mod preconditioning;

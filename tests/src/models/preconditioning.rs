@@ -62,22 +62,20 @@ fn check(file: &File, wrapper: &str, errors: &mut Errors) -> Result<(), String> 
     let denoiser = NetworkDenoiser { network, parameterization };
     let Parameterization { path, input_scale, time_label, .. } = denoiser.parameterization();
 
-    let (mut inputs, mut labels, mut data, mut levels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut inputs, mut labels, mut data) = (Vec::new(), Vec::new(), Vec::new());
     for (image, sigma) in read(file, "sigma")?.into_iter().enumerate() {
         let x: Tensor<4> = x.clone().narrow(0, image, 1);
         let point = at_noise(path, sigma);
         inputs.extend(values(x.clone() * (point.sigma / sigma * input_scale.scale(&point)))?);
-        let label = time_label.label(path, &point);
-        labels.push(label);
-        levels.push(noise(&path.at((label + 1.0) / 1000.0)));
+        labels.push(time_label.label(path, &point));
         data.extend(values(denoiser.data(x, 1.0, sigma, &Condition::none()))?);
     }
-    for (field, found) in [("x_in", inputs), ("c_noise", labels), ("D", data)] {
-        let key = format!("{wrapper}.{field}");
-        errors.compare(&key, &found, &read(file, &key)?, tolerance(1e-5))?;
+    let key = |field: &str| format!("{wrapper}.{field}");
+    for (field, found) in [("x_in", &inputs), ("c_noise", &labels), ("D", &data)] {
+        let key = key(field);
+        errors.compare(&key, found, &read(file, &key)?, tolerance(1e-5))?;
     }
 
-    let key = |field: &str| format!("{wrapper}.{field}");
     if file.contains(&key("sigma_of_t")) {
         let sigmas: Vec<f64> = read(file, &key("t"))?.into_iter().map(|t| noise(&path.at(t))).collect();
         errors.compare(&key("sigma_of_t"), &sigmas, &read(file, &key("sigma_of_t"))?, tolerance(1e-5))?;
@@ -94,6 +92,7 @@ fn check(file: &File, wrapper: &str, errors: &mut Errors) -> Result<(), String> 
         let steps = expected.len() - 1;
         let found: Vec<f64> = (0..=steps).map(|j| noise(&path.at((steps - j) as f64 / steps as f64))).collect();
         errors.compare(&key("u"), &found, &expected, tolerance(1e-5))?;
+        let levels: Vec<f64> = labels.iter().map(|label| noise(&path.at((label + 1.0) / steps as f64))).collect();
         errors.compare(&key("round_sigma"), &levels, &read(file, &key("round_sigma"))?, tolerance(1e-5))?;
     }
     Ok(())

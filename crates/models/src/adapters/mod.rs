@@ -8,7 +8,7 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::module::{Module, ParamId};
 use burn::tensor::Device;
@@ -184,7 +184,8 @@ pub(crate) fn construct<M: Module>(
 
 /// The names of the layers with these weights, by their places in the list.
 fn layers<M: Module>(module: &M, weights: &[ParamId]) -> BTreeMap<usize, String> {
-    let names = parameters::names_by_id(module);
+    let names: HashMap<ParamId, String> =
+        parameters::in_order(module).into_iter().map(|parameter| (parameter.id, parameter.name)).collect();
     let layer = |(place, weight)| {
         let (layer, _) = names.get(weight)?.rsplit_once('.')?;
         Some((place, layer.to_owned()))

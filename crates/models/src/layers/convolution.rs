@@ -44,7 +44,8 @@ impl Conv2d {
         }
     }
 
-    /// The same with `margin` more pixels of the result on each side, for stride 1: `[b, out, h + 2 margin, w + 2 margin]`.
+    /// The same with `margin` more pixels of the result on each side, for stride 1:
+    /// `[b, out, h + 2 margin, w + 2 margin]`.
     pub fn forward_beyond(&self, x: Tensor<4>, margin: usize) -> Tensor<4> {
         self.forward(x.pad([(margin, margin); 2], PadMode::Constant(0.0)))
     }

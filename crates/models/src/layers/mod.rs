@@ -25,6 +25,7 @@ pub use norm::{GroupNorm, LayerNorm};
 pub use patch::{PatchEmbedding, pixel_shuffle, pixel_unshuffle, unpatchify};
 pub use position::sine_cosine_positions;
 pub use resample::{Resample, ResampleFilter};
+pub(crate) use time::time_frequencies;
 pub use time::{TimeEmbedding, sinusoidal};
 
 #[cfg(test)]

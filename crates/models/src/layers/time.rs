@@ -51,8 +51,14 @@ fn table(label: Tensor<1>, frequencies: Tensor<2>) -> Tensor<2> {
 }
 
 fn frequencies(features: usize, endpoint: bool, device: &Device) -> Tensor<2> {
+    let frequencies: Vec<f32> = time_frequencies(features, endpoint).map(|frequency| frequency as f32).collect();
+    let half = frequencies.len();
+    Tensor::from_data(TensorData::new(frequencies, [1, half]), device)
+}
+
+/// The frequencies of `features` sines and cosines, from 1 down.
+pub(crate) fn time_frequencies(features: usize, endpoint: bool) -> impl Iterator<Item = f64> {
     let half = features / 2;
     let intervals = half - usize::from(endpoint);
-    let frequency = |i| (-MAXIMUM_PERIOD.ln() * i as f64 / intervals as f64).exp() as f32;
-    Tensor::from_data(TensorData::new((0..half).map(frequency).collect(), [1, half]), device)
+    (0..half).map(move |i| (-MAXIMUM_PERIOD.ln() * i as f64 / intervals as f64).exp())
 }

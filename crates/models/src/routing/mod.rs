@@ -17,6 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 
+use masks::BlockMasks;
+
 use crate::conditioning::Context;
 use crate::initialization::Initialization;
 
@@ -63,12 +65,9 @@ impl Routing {
         init: &mut Initialization,
     ) -> Vec<Self> {
         match config {
-            RoutingConfig::Dtr(config) => {
-                vec![Self::Masks(Masks::new(config.mask(channels), channels, init.device())); blocks]
-            }
-            RoutingConfig::Random(config) => {
-                let masks = |block| Masks::new(config.mask(channels, block), channels, init.device());
-                (0..blocks).map(|block| Self::Masks(masks(block))).collect()
+            RoutingConfig::Dtr(_) | RoutingConfig::Random(_) => {
+                let mut masks = BlockMasks::new(config, init.device());
+                (0..blocks).filter_map(|_| masks.next(channels)).map(Self::Masks).collect()
             }
             RoutingConfig::Experts(config) => {
                 (0..blocks).map(|_| Self::Experts(Experts::new(config, channels, init))).collect()

@@ -8,11 +8,8 @@ use super::{SongUnetConfig, TimeFeatures};
 use crate::condition::Condition;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{DropoutKey, Frozen, Linear, Mlp};
+use crate::layers::{DropoutKey, Frozen, Linear, Mlp, time_frequencies};
 use crate::shape::DataShape;
-
-/// The smallest frequency of the geometric ones.
-const MAXIMUM_PERIOD: f64 = 10_000.0;
 
 /// Time, class and augmentation: features that are added up before a small network makes one vector of them.
 #[derive(Module, Debug)]
@@ -48,9 +45,8 @@ impl TimeTable {
         let half = width / 2;
         match features {
             TimeFeatures::Sinusoidal => {
-                let frequency = |i| MAXIMUM_PERIOD.powf(-(i as f64) / (half - 1) as f64) as f32;
-                let frequencies = TensorData::new((0..half).map(frequency).collect(), [half]);
-                Self::Sinusoidal(Tensor::from_data(frequencies, init.device()))
+                let frequencies = time_frequencies(width, true).map(|frequency| frequency as f32).collect();
+                Self::Sinusoidal(Tensor::from_data(TensorData::new(frequencies, [half]), init.device()))
             }
             TimeFeatures::Fourier { scale } => {
                 Self::Fourier(Frequencies { frequencies: Frozen::new(half, Rule::normal(scale as f32), init) })

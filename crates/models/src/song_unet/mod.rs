@@ -1,8 +1,8 @@
 //! The UNet of score SDEs, DDPM++ and NCSN++ (Song et al., 2021), as EDM has it (Karras et al., 2022: `SongUNet`).
 //!
-//! Beside ADM's ([`unet`](crate::unet)): sums of two are divided by the square root of 2, blocks that halve and double do so
-//! by a filter, attention has one head and, on the way up, stands in the last block of a level only. NCSN++ also tells
-//! every level a halved image, and knows noise levels by random frequencies.
+//! Beside ADM's ([`unet`](crate::unet)): sums of two are divided by the square root of 2, blocks that halve and double do
+//! so by a filter, attention has one head and, on the way up, stands in the last block of a level only. NCSN++ also
+//! tells every level a halved image, and knows noise levels by random frequencies.
 
 mod conditioning;
 mod network;

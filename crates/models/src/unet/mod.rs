@@ -199,8 +199,8 @@ impl UnetConfig {
     }
 }
 
-/// What is wrong with groups for a pyramid whose levels have `widths` channels; those of two levels are normalized side by
-/// side, too.
+/// What is wrong with groups for a pyramid whose levels have `widths` channels; those of two levels are normalized side
+/// by side, too.
 pub(crate) fn group_problem(widths: &[usize], groups: usize, group_channels: usize) -> Option<String> {
     if groups == 0 || group_channels == 0 {
         return Some("groups and their channels must be at least 1".into());

@@ -1,12 +1,12 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
+use sinter_kernels as kernels;
 
 use super::BlockConfig;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample, ResampleFilter};
 use crate::routing::Masks;
-use sinter_kernels as kernels;
 
 /// Two convolutions around which the input is carried; time and condition come in between them.
 #[derive(Module, Debug)]

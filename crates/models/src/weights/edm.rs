@@ -1,8 +1,8 @@
 //! EDM (NVlabs/edm: `SongUNet` and `DhariwalUNet` in training/networks.py), for [`SongUnet`](crate::SongUnet) and
 //! [`Unet`](crate::Unet).
 //!
-//! Its blocks are called by the side of the image that they leave and by their place in the level, so the names depend on
-//! the configuration.
+//! Its blocks are called by the side of the image that they leave and by their place in the level, so the names depend
+//! on the configuration.
 
 use std::borrow::Cow;
 
@@ -17,6 +17,10 @@ use crate::unet::UnetConfig;
 
 /// What EDM's wrappers put before the names of the network inside.
 const WRAPPER: &str = "model.";
+/// The noise levels that the wrapper of improved DDPM's networks keeps.
+const LEVELS: &str = "u";
+/// Channels of a group in every normalization, at the least.
+pub(super) const GROUP_CHANNELS: usize = 4;
 
 /// One of its blocks: a residual one, and attention where it has any.
 struct Block {
@@ -32,8 +36,8 @@ pub(super) fn unwrapped(theirs: Arrays) -> Arrays {
     if !theirs.keys().any(|name| name.starts_with(WRAPPER)) {
         return theirs;
     }
-    let inside = |(name, array): (String, Array)| name.strip_prefix(WRAPPER).map(|name| (name.to_owned(), array));
-    theirs.into_iter().filter_map(inside).collect()
+    let inside = |(name, array): (String, Array)| (name.strip_prefix(WRAPPER).unwrap_or(&name).to_owned(), array);
+    theirs.into_iter().filter(|(name, _)| name != LEVELS).map(inside).collect()
 }
 
 /// Its names for the network of `model` on data of `shape`; nothing for networks that it does not have.

@@ -68,8 +68,17 @@ impl Reference {
             ModelConfig::Unet(UnetConfig { routing: Some(_), .. }) => {
                 return Err(WeightsError::Lacks { named: self.name(), what: "UNet with routed tasks".into() });
             }
-            ModelConfig::Unet(config) if config.attention_order == AttentionOrder::PartsLast => Self::Edm,
-            ModelConfig::Unet(_) => Self::Adm,
+            ModelConfig::Unet(config) => {
+                let (made_by, group_channels) = match config.attention_order {
+                    AttentionOrder::PartsLast => (Self::Edm, edm::GROUP_CHANNELS),
+                    AttentionOrder::PartsFirst | AttentionOrder::HeadsFirst => (Self::Adm, 1),
+                };
+                if config.group_channels != group_channels {
+                    let what = format!("UNet of `group_channels = {}`", config.group_channels);
+                    return Err(WeightsError::Lacks { named: self.name(), what });
+                }
+                made_by
+            }
             ModelConfig::SongUnet(_) => Self::Edm,
             ModelConfig::Mlp(_) | ModelConfig::Classifier(_) => return Ok(()),
         };
@@ -294,6 +303,47 @@ mod tests {
             let model = ModelConfig::Unet(UnetConfig { routing, ..config });
             let message = reference.export(&model, &shape, Arrays::new()).unwrap_err().to_string();
             assert!(message.contains(&format!("`{}` has no UNet with routed tasks", reference.name())), "{message}");
+        }
+    }
+
+    #[test]
+    fn groups_of_another_size_are_refused() {
+        let shape = DataShape::images(3, 8, 8).with_classes(4);
+        for (reference, model) in networks() {
+            let ModelConfig::Unet(config) = model else { continue };
+            let model = ModelConfig::Unet(UnetConfig { group_channels: 2, ..config });
+            let message = reference.import(&model, &shape, Arrays::new()).unwrap_err().to_string();
+            assert!(message.contains("group_channels = 2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_wrapper_does_not_have_is_listed_and_odd_shapes_are_refused() {
+        let shape = DataShape::images(3, 8, 8).with_classes(4);
+        for (reference, model) in networks() {
+            let ours = parameters::read(&model.build(&shape, &Device::flex(), 0).unwrap()).unwrap();
+            let theirs = reference.export(&model, &shape, ours.clone()).unwrap();
+            match reference {
+                Reference::Edm => {
+                    let wrapped = |(name, array)| (format!("model.{name}"), array);
+                    let mut inside: Arrays = theirs.into_iter().map(wrapped).collect();
+                    inside.insert("u".into(), Array { shape: vec![1], values: vec![0.0] });
+                    assert_eq!(reference.import(&model, &shape, inside.clone()).unwrap(), ours);
+                    inside.insert("stray".into(), Array { shape: vec![1], values: vec![0.0] });
+                    let message = reference.import(&model, &shape, inside).unwrap_err().to_string();
+                    assert!(message.contains("stray [1]"), "{message}");
+                }
+                Reference::Sit => {
+                    let mut odd = theirs;
+                    let last = odd.get_mut("final_layer.linear.bias").unwrap();
+                    *last = Array { shape: vec![3], values: last.values[..3].to_vec() };
+                    let ours = reference.import(&model, &shape, odd).unwrap();
+                    let network = model.build(&shape, &Device::flex(), 0).unwrap();
+                    let message = parameters::write(network, ours).unwrap_err().to_string();
+                    assert!(message.contains("final_layer.projection.bias is [3]"), "{message}");
+                }
+                _ => {}
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! SiT (willisma/SiT: `SiT` in models.py), for [`Dit`](crate::Dit).
 //!
-//! SiT's time is 1 at data and its velocity points there; here both are the other way round. That is a linear change of the
-//! first layer that reads time and of the last layer, so its weights are changed, and the network is an ordinary DiT told
-//! `t` itself (`objective.time_label = { type = "unit" }`). Its second half of channels, which no loss trains, is left out.
+//! SiT's time is 1 at data and its velocity points there; here both are the other way round. That is a linear change of
+//! the first layer that reads time and of the last layer, so its weights are changed, and the network is an ordinary DiT
+//! told `t` itself (`objective.time_label = { type = "unit" }`). Its second half of channels, which no loss trains, is
+//! left out.
 
+use crate::layers::time_frequencies;
 use crate::parameters::{Array, Arrays};
 
 /// Reads cosines and sines of the time label.
@@ -11,18 +13,21 @@ const TIME: &str = "conditioning.time.mlp.input.weight";
 /// Gives the patches.
 const LAST: [&str; 2] = ["final_layer.projection.weight", "final_layer.projection.bias"];
 
-/// SiT's tensors under our names, for velocity from data to noise; `channels` are the image's.
+/// SiT's tensors under our names, for velocity from data to noise; `channels` are the image's. What has another shape than
+/// SiT's is left to be refused.
 pub(super) fn turned(mut arrays: Arrays, channels: usize, patch: usize) -> Arrays {
     turn_time(&mut arrays);
-    let pixels = patch * patch;
+    let kept = channels * patch * patch;
     for name in LAST {
         change(&mut arrays, name, |array| {
-            let columns = array.shape.last().copied().unwrap_or(0);
-            let kept = if columns == 2 * channels * pixels { channels } else { columns / pixels.max(1) };
-            let values = array.values.chunks_exact(columns.max(1));
-            let values = values.flat_map(|row| row.chunks_exact(columns / pixels)).flat_map(|pixel| &pixel[..kept]);
-            let values = values.map(|value| -value).collect();
-            with_last(&array.shape, kept * pixels, values)
+            let has_variance = match array.shape.last() {
+                Some(columns) if *columns == kept => false,
+                Some(columns) if *columns == 2 * kept => true,
+                _ => return array,
+            };
+            let pixels = array.values.chunks_exact(if has_variance { 2 * channels } else { channels });
+            let values = pixels.flat_map(|pixel| &pixel[..channels]).map(|value| -value).collect();
+            with_last(&array.shape, kept, values)
         });
     }
     arrays
@@ -49,12 +54,11 @@ pub(super) fn turned_back(mut arrays: Arrays, channels: usize, patch: usize) -> 
 fn turn_time(arrays: &mut Arrays) {
     change(arrays, TIME, |array| {
         let &[features, width] = array.shape.as_slice() else { return array };
-        let half = features / 2;
         let mut values = array.values.clone();
-        for i in 0..half {
-            let (sine, cosine) = 10_000f64.powf(-(i as f64) / half as f64).sin_cos();
+        for (i, frequency) in time_frequencies(features, false).enumerate() {
+            let (sine, cosine) = frequency.sin_cos();
             for j in 0..width {
-                let (of_cosine, of_sine) = (i * width + j, (half + i) * width + j);
+                let (of_cosine, of_sine) = (i * width + j, (features / 2 + i) * width + j);
                 let (a, b) = (f64::from(array.values[of_cosine]), f64::from(array.values[of_sine]));
                 values[of_cosine] = (a * cosine + b * sine) as f32;
                 values[of_sine] = (a * sine - b * cosine) as f32;
