@@ -23,7 +23,7 @@ from record import processor, total_minutes
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results/backbones.md"
 FOLDER = PAGE.with_suffix("")
-DATA = {"shapes": "Shapes, 32 x 32", "fashion-mnist": "Fashion-MNIST"}
+DATA = {"fashion-mnist": "Fashion-MNIST", "shapes": "Shapes, 32 x 32"}
 NETWORKS = {
     "dit": ("DiT", "#4269d0"),
     "dtr": ("DTR", "#efb118"),
@@ -39,11 +39,13 @@ def run_directory(data, network):
 
 
 def train(sinter):
-    """Makes all runs, the classifiers that judge them first."""
-    configurations = [f"classifier/{data}" for data in DATA]
-    configurations += [f"backbones/{data}-{network}" for data in DATA for network in NETWORKS]
-    for configuration in configurations:
-        subprocess.run([sinter, "train", f"configs/{configuration}.toml"], cwd=ROOT, check=True)
+    """Makes all runs; those of a data set after the classifier that judges them, if that is not there."""
+    for data in DATA:
+        configurations = [f"backbones/{data}-{network}" for network in NETWORKS]
+        if not (ROOT / f"runs/classifier-{data}/summary.md").exists():
+            configurations.insert(0, f"classifier/{data}")
+        for configuration in configurations:
+            subprocess.run([sinter, "train", f"configs/{configuration}.toml"], cwd=ROOT, check=True)
 
 
 def measure(sinter):
