@@ -222,7 +222,7 @@ def page():
         f"Sinter {provenance['version']}, {provenance['platform']}, {processor()}, {every[0].threads} of {os.cpu_count()}"
         f" cores; all ten runs with their evaluations {sum(run.minutes for run in every):.0f} minutes, beside other work."
         f" Images/s and peak memory of training are medians of {ROUNDS} rounds of `sinter bench train`, alone.",
-        "FD: Frechet distance of 500 samples without guidance, in features of the data's classifier.",
+        "FD: Frechet distance of 400 samples without guidance, in features of the data's classifier.",
         "",
     ]
     for data in DATA:
