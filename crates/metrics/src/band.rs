@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use crate::products::panels;
 
 /// Diagonals of the band below the main one: wide enough for products, narrow enough for the second stage.
-const BAND: usize = 32;
+const BAND: usize = 24;
 
 /// Below so many rows the direct way is as fast.
 const SMALL: usize = 256;

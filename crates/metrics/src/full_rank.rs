@@ -34,7 +34,8 @@ const PANEL: usize = 96;
 /// The route is open where each covariance has more samples than dimensions, a Cholesky factor, and a smallest
 /// eigenvalue more than `100 d eps` of the largest (both estimated, in `d^2` operations a step).
 pub(crate) fn trace_of_root(a: &Gaussian, b: &Gaussian) -> Option<f64> {
-    let (first, second) = (factor(a)?, factor(b)?);
+    let (first, second) = rayon::join(|| factor(a), || factor(b));
+    let (first, second) = (first?, second?);
     let d = a.dimension();
     let covariance = MatRef::from_column_major_slice(b.covariance(), d, d);
     let values = eigenvalues(congruence(first.as_ref(), covariance))?;
