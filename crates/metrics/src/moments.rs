@@ -1,5 +1,6 @@
 //! Mean and covariance of a stream of feature vectors, in memory that does not grow with it.
 
+use faer::MatRef;
 use rayon::prelude::*;
 
 use crate::scatter::{add_scatter, mirror};
@@ -10,8 +11,8 @@ use crate::{Gaussian, MetricError};
 /// them.
 const BLOCK: usize = 511;
 
-/// Values of a row that one task averages, and rows that one task centres; of no effect on the result.
-const STRIP: usize = 128;
+/// Columns that one task averages and centres; of no effect on the result.
+const STRIP: usize = 32;
 
 /// The running mean and covariance of feature vectors.
 ///
@@ -30,6 +31,8 @@ pub struct Moments {
     totals: Totals,
     /// Fewer than [`BLOCK`] rows that wait for their block to be full.
     pending: Vec<f64>,
+    /// The memory of a block by columns.
+    columns: Vec<f64>,
 }
 
 /// Count, mean and the lower triangle of the scatter matrix `sum (x - mean) (x - mean)^T` of what has been folded.
@@ -44,7 +47,7 @@ impl Moments {
     /// An empty stream of vectors with `dimension` values.
     pub fn new(dimension: usize) -> Self {
         let totals = Totals { count: 0, mean: vec![0.0; dimension], scatter: vec![0.0; dimension * dimension] };
-        Self { dimension, totals, pending: Vec::new() }
+        Self { dimension, totals, pending: Vec::new(), columns: Vec::new() }
     }
 
     /// The number of vectors so far.
@@ -81,7 +84,7 @@ impl Moments {
             self.pending.extend(now.iter().map(|&value| value.into()));
             rest = later;
             if self.pending.len() == full {
-                self.totals.fold(&mut self.pending);
+                self.totals.fold(&mut self.pending, &mut self.columns);
             }
         }
         Ok(())
@@ -95,8 +98,8 @@ impl Moments {
         if other.dimension != self.dimension {
             return Err(MetricError::Size { what: "dimension", found: other.dimension, expected: self.dimension });
         }
-        self.totals.fold(&mut self.pending);
-        other.totals.fold(&mut other.pending);
+        self.totals.fold(&mut self.pending, &mut self.columns);
+        other.totals.fold(&mut other.pending, &mut other.columns);
         if other.totals.count == 0 {
             return Ok(());
         }
@@ -120,7 +123,7 @@ impl Moments {
             return Err(MetricError::TooFew { what: "covariance", count, least: 2 });
         }
         let mut totals = self.totals.clone();
-        totals.fold(&mut self.pending.clone());
+        totals.fold(&mut self.pending.clone(), &mut Vec::new());
         let mut covariance = totals.scatter;
         let freedom = (count - 1) as f64;
         covariance.iter_mut().for_each(|value| *value /= freedom);
@@ -130,28 +133,35 @@ impl Moments {
 }
 
 impl Totals {
-    /// Takes the block's rows `[m, d]` into the totals and empties it.
-    fn fold(&mut self, block: &mut Vec<f64>) {
+    /// Takes the block's rows `[m, d]` into the totals and empties it; `columns` is memory to work in.
+    fn fold(&mut self, block: &mut Vec<f64>, columns: &mut Vec<f64>) {
         let d = self.mean.len();
         if block.is_empty() {
             return;
         }
         let rows = block.len() / d;
+        // The block less its mean by columns, with one row more, and some room: not a power of two apart.
+        let stride = rows + 1 + 8;
         let mut mean = vec![0.0; d];
-        mean.par_chunks_mut(STRIP).enumerate().for_each(|(strip, mean)| {
-            for row in block.chunks_exact(d) {
-                mean.iter_mut().zip(&row[strip * STRIP..]).for_each(|(sum, value)| *sum += value);
-            }
+        columns.resize(stride * d, 0.0);
+        let strips = columns.par_chunks_mut(STRIP * stride).zip(mean.par_chunks_mut(STRIP)).enumerate();
+        strips.for_each(|(strip, (columns, mean))| {
+            let width = mean.len();
+            let values = || block.chunks_exact(d).map(|row| &row[strip * STRIP..][..width]);
+            values().for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
             mean.iter_mut().for_each(|sum| *sum /= rows as f64);
-        });
-        block.par_chunks_mut(STRIP * d).for_each(|block| {
-            for row in block.chunks_exact_mut(d) {
-                row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
+            for (i, row) in values().enumerate() {
+                for (j, (value, mean)) in row.iter().zip(&*mean).enumerate() {
+                    columns[j * stride + i] = value - mean;
+                }
             }
         });
         // The distance of the two means enters the scatter matrix like one row more.
-        block.extend(self.move_mean(rows as u64, &mean));
-        add_scatter(&mut self.scatter, block, d);
+        for (j, shift) in self.move_mean(rows as u64, &mean).into_iter().enumerate() {
+            columns[j * stride + rows] = shift;
+        }
+        let centred = MatRef::from_column_major_slice_with_stride(columns, rows + 1, d, stride); // [m + 1, d]
+        add_scatter(&mut self.scatter, centred);
         block.clear();
     }
 

@@ -13,11 +13,14 @@ const ROWS: usize = 128;
 /// Columns of the triangle that one task updates: a multiple of the product's inner tile.
 const COLUMNS: usize = 480;
 
-/// Adds the lower triangle of `X^T X` to `scatter` `[d, d]`, row-major, for rows X `[m, d]`; what is above the diagonal
-/// is of no meaning. In parallel: tiles depend on `d` alone, and each sums its rows in one order, so that the number of
-/// threads changes no bit.
-pub(crate) fn add_scatter(scatter: &mut [f64], rows: &[f64], d: usize) {
-    let rows = MatRef::from_row_major_slice(rows, rows.len() / d, d); // [m, d]
+/// Adds the lower triangle of `X^T X` to `scatter` `[d, d]`, row-major, for X `[m, d]`; what is above the diagonal is of
+/// no meaning. In parallel: tiles depend on `d` alone, and each sums its rows in one order, so that the number of threads
+/// changes no bit.
+///
+/// X is best stored by columns: the products read it along `m`, and rows that are a power of two apart would crowd into
+/// few places of the caches.
+pub(crate) fn add_scatter(scatter: &mut [f64], x: MatRef<'_, f64>) {
+    let d = x.ncols();
     let mut tiles = Vec::new();
     for (panel, target) in scatter.chunks_mut(ROWS * d).enumerate() {
         let height = target.len() / d;
@@ -27,7 +30,7 @@ pub(crate) fn add_scatter(scatter: &mut [f64], rows: &[f64], d: usize) {
     }
     tiles.into_par_iter().with_max_len(1).for_each(|(top, left, tile)| {
         let (height, width) = (tile.nrows(), tile.ncols());
-        let (a, b) = (rows.subcols(top, height).transpose(), rows.subcols(left, width));
+        let (a, b) = (x.subcols(top, height).transpose(), x.subcols(left, width));
         matmul(tile, Accum::Add, a, b, 1.0, Par::Seq);
     });
 }
@@ -56,7 +59,7 @@ mod tests {
         for (m, d) in [(1, 1), (3, 7), (9, 129), (5, 300), (2, 1000)] {
             let rows: Vec<f64> = (0..m * d).map(|i| (i as f64 * 0.7).sin()).collect();
             let mut scatter = vec![1.0; d * d];
-            add_scatter(&mut scatter, &rows, d);
+            add_scatter(&mut scatter, MatRef::from_row_major_slice(&rows, m, d));
             mirror(&mut scatter, d);
             for i in (0..d).step_by(1 + d / 50) {
                 for j in 0..d {
