@@ -1,6 +1,6 @@
 """The Frechet distance of two sets of features in Sinter beside numpy and SciPy, in turn.
 
-Run from the repository's root, with a Python that has numpy and SciPy:
+Run from the repository's root, with a Python that has `requirements.txt`, of which numpy and SciPy will do:
 
     cargo build --release -p sinter-metrics --example frechet_speed
     python benches/peers/frechet.py            # 50,000 x 2048; writes docs/results/frechet.md
@@ -165,8 +165,8 @@ def page(arguments, full, few, command):
         "# The Frechet distance beside numpy and SciPy",
         f"Two sets of {n:,} features of {d} dimensions, 32-bit on disk, f64 in both programs, {arguments.threads}"
         f" threads each, in turn; rounds: {arguments.rounds}. numpy and SciPy compute as pytorch-fid does: `np.mean`,"
-        " `np.cov`, `scipy.linalg.sqrtm` of the product. Times are medians, without reading; a ratio is the median of the"
-        " rounds' ratios, with the smallest and largest in brackets; above 1, Sinter is faster or smaller.",
+        " `np.cov`, `scipy.linalg.sqrtm` of the product. Times are medians, without reading; a ratio is the median of"
+        " the rounds' ratios, with the smallest and largest in brackets; above 1, Sinter is faster or smaller.",
         f"```sh\ncargo build --release -p sinter-metrics --example frechet_speed\n{command}\n```",
         f"{processor()}, {os.cpu_count()} cores. numpy {versions['numpy']}, SciPy {versions['scipy']}.{disturbed}",
         set_of(full, f"Full rank: {n:,} samples"),

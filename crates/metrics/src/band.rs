@@ -17,7 +17,7 @@ use crate::products::panels;
 /// Diagonals of the band below the main one: wide enough for products, narrow enough for the second stage.
 const BAND: usize = 24;
 
-/// Below so many rows the direct way is as fast.
+/// Below so many rows nobody waits for the direct way.
 const SMALL: usize = 256;
 
 /// Columns of the matrix that one task multiplies or updates.
@@ -35,10 +35,8 @@ pub(crate) fn eigenvalues(mut matrix: Mat<f64>) -> Option<Vec<f64>> {
             matrix[(i, j)] = matrix[(j, i)];
         }
     }
-    for first in (0..d - 1).step_by(BAND) {
-        if first + BAND + 1 < d {
-            reduce_panel(matrix.as_mut(), first);
-        }
+    for first in (0..d - BAND - 1).step_by(BAND) {
+        reduce_panel(matrix.as_mut(), first);
     }
     let mut band = Band::new(matrix.as_ref());
     drop(matrix);
@@ -64,19 +62,20 @@ fn reduce_panel(matrix: MatMut<'_, f64>, first: usize) {
         let columns = symmetric.subcols(left, target.ncols());
         matmul(target, Accum::Replace, vectors.transpose(), columns, 1.0, Par::Seq);
     });
-    let mut factors = Mat::zeros(m, 2 * b); // [X V]
-    let (mut x, mut v) = factors.as_mut().split_at_col_mut(b);
-    v.copy_from(&vectors);
-    matmul(x.as_mut(), Accum::Replace, product.transpose(), triangle.as_ref(), 1.0, Par::Seq);
-    let inner = triangle.transpose() * (vectors.transpose() * x.as_ref());
-    matmul(x, Accum::Add, vectors.as_ref(), inner.as_ref(), -0.5, Par::Seq);
+    let mut x = product.transpose() * &triangle;
+    let inner = triangle.transpose() * (vectors.transpose() * &x);
+    matmul(x.as_mut(), Accum::Add, &vectors, inner.as_ref(), -0.5, Par::Seq);
 
-    let mut swapped = Mat::zeros(m, 2 * b); // [V X]
-    swapped.as_mut().subcols_mut(0, b).copy_from(factors.as_ref().subcols(b, b));
-    swapped.as_mut().subcols_mut(b, b).copy_from(factors.as_ref().subcols(0, b));
-    panels(rest.as_mut(), PANEL).into_par_iter().with_max_len(1).for_each(|(left, target)| {
-        let rows = factors.as_ref().subrows(left, target.ncols());
-        matmul(target, Accum::Add, swapped.as_ref(), rows.transpose(), -1.0, Par::Seq);
+    let mut left = Mat::zeros(m, 2 * b); // [V X]
+    left.as_mut().subcols_mut(0, b).copy_from(&vectors);
+    left.as_mut().subcols_mut(b, b).copy_from(&x);
+    // [X V]^T, by columns: what a product reads of it lies together.
+    let mut right = Mat::zeros(2 * b, m);
+    right.as_mut().subrows_mut(0, b).copy_from(x.transpose());
+    right.as_mut().subrows_mut(b, b).copy_from(vectors.transpose());
+    panels(rest.as_mut(), PANEL).into_par_iter().with_max_len(1).for_each(|(first, target)| {
+        let columns = right.as_ref().subcols(first, target.ncols());
+        matmul(target, Accum::Add, left.as_ref(), columns, -1.0, Par::Seq);
     });
 }
 
@@ -196,7 +195,8 @@ impl Band {
         Self { size, values, vector: Vec::new(), next: Vec::new(), product: Vec::new() }
     }
 
-    /// Zeroes column `column` below the first subdiagonal, and chases what that leaves below the band out of the matrix.
+    /// Zeroes column `column` below the first subdiagonal, and chases what that leaves below the band out of the
+    /// matrix.
     fn chase(&mut self, column: usize) {
         let Self { size, ref mut values, ref mut vector, ref mut next, ref mut product } = *self;
         let mut top = column + 1;

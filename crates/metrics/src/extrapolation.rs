@@ -6,9 +6,9 @@ use crate::draws::Draws;
 use crate::inception_score::inception_score;
 use crate::{Frechet, Gaussian, Interval, MetricError, Moments, Points, frechet, student};
 
-/// The extrapolation of Chong and Forsyth (2020, "Effectively Unbiased FID and Inception Score and where to find them"):
-/// the bias of both metrics is `slope / n` plus smaller terms, so a line through their values at several `n`, over
-/// `1 / n`, meets 0 at the value without it.
+/// The extrapolation of Chong and Forsyth (2020, "Effectively Unbiased FID and Inception Score and where to find
+/// them"): the bias of both metrics is `slope / n` plus smaller terms, so a line through their values at several `n`,
+/// over `1 / n`, meets 0 at the value without it.
 ///
 /// The default is that of the authors' code: 15 sizes from 5000 to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

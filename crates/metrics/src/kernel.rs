@@ -56,6 +56,9 @@ pub enum Estimator {
     UStatistic,
 }
 
+/// The indices of a subset of one set of points, and of another.
+pub type SubsetPair = (Vec<usize>, Vec<usize>);
+
 /// The distance over several pairs of subsets.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SubsetDistance {
@@ -88,8 +91,8 @@ impl KernelDistance {
     /// The squared discrepancy of two point sets `[n, d]` and `[m, d]`.
     ///
     /// # Errors
-    /// Different dimensions; a bandwidth that is not positive; fewer than two points where pairs of a point with itself are left out; sets of different
-    /// sizes for the U-statistic.
+    /// Different dimensions; a bandwidth that is not positive; fewer than two points where pairs of a point with itself
+    /// are left out; sets of different sizes for the U-statistic.
     pub fn distance(&self, a: Points<'_>, b: Points<'_>, estimator: Estimator) -> Result<f64, MetricError> {
         a.same_dimension(&b)?;
         if let Kernel::Gaussian { bandwidth } = self.kernel
@@ -140,7 +143,7 @@ impl KernelDistance {
         &self,
         a: Points<'_>,
         b: Points<'_>,
-        subsets: &[(Vec<usize>, Vec<usize>)],
+        subsets: &[SubsetPair],
     ) -> Result<SubsetDistance, MetricError> {
         if subsets.is_empty() {
             return Err(MetricError::TooFew { what: "subsets", count: 0, least: 1 });
@@ -188,13 +191,7 @@ impl Kernel {
 ///
 /// # Errors
 /// Subsets larger than a set.
-pub fn draw_subsets(
-    n: usize,
-    m: usize,
-    size: usize,
-    count: usize,
-    seed: u64,
-) -> Result<Vec<(Vec<usize>, Vec<usize>)>, MetricError> {
+pub fn draw_subsets(n: usize, m: usize, size: usize, count: usize, seed: u64) -> Result<Vec<SubsetPair>, MetricError> {
     if n.min(m) < size {
         return Err(MetricError::TooFew { what: "points of a set", count: n.min(m) as u64, least: size as u64 });
     }

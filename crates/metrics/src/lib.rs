@@ -52,7 +52,7 @@ pub use extrapolation::{Extrapolated, Extrapolation};
 pub use frechet::{Frechet, frechet};
 pub use gaussian::Gaussian;
 pub use inception_score::{InceptionScore, inception_score, inception_score_replicates};
-pub use kernel::{Estimator, Kernel, KernelDistance, SubsetDistance, draw_subsets};
+pub use kernel::{Estimator, Kernel, KernelDistance, SubsetDistance, SubsetPair, draw_subsets};
 pub use manifold::{ManifoldScores, manifold_scores};
 pub use modes::{ModeCoverage, grid_centers, mode_coverage, mode_coverage_of, ring_centers};
 pub use moments::Moments;

@@ -15,15 +15,15 @@ pub struct ModeCoverage {
     pub high_quality: Proportion,
     /// High-quality points by mode.
     pub counts: Vec<u64>,
-    /// The Kullback-Leibler divergence, in nats, of the distribution of all points over their nearest modes from that of
-    /// the mixture, `sum q ln(q / p)`. From an even one it is 0 for an even sample, `ln(modes)` where all points are at
+    /// The Kullback-Leibler divergence, in nats, of the distribution of all points over their nearest modes from that
+    /// of the mixture, `sum q ln(q / p)`. From an even one it is 0 for an even sample, `ln(modes)` where all points are at
     /// one mode. The other direction, `sum p ln(p / q)`, would be infinite as soon as one mode is missed. Of n points
     /// of the mixture itself it is about `(modes - 1) / 2n`.
     pub divergence: f64,
 }
 
-/// The centres `[side^2, 2]` of a square grid in the plane around the origin, `spacing` apart, row by row: customary are
-/// 5 x 5 modes, 2 apart, with deviation 0.05 (Srivastava et al. 2017, appendix; Lin et al. 2018, "PacGAN", section 4.1).
+/// The centres `[side^2, 2]` of a square grid in the plane around the origin, `spacing` apart, row by row: customary
+/// are 5 x 5 modes, 2 apart, with deviation 0.05 (Lin et al. 2018, "PacGAN").
 pub fn grid_centers(side: usize, spacing: f64) -> Vec<f64> {
     let place = |index: usize| spacing * (index as f64 - 0.5 * (side as f64 - 1.0));
     (0..side * side).flat_map(|mode| [place(mode % side), place(mode / side)]).collect()
@@ -36,8 +36,8 @@ pub fn ring_centers(count: usize, radius: f64) -> Vec<f64> {
     (0..count).flat_map(|mode| [radius * angle(mode).cos(), radius * angle(mode).sin()]).collect()
 }
 
-/// Assigns every point `[n, d]` to its nearest mode's centre `[k, d]`; a point is of high quality within `radius` of it.
-/// Customary is three standard deviations of the modes (Srivastava et al. 2017, "VEEGAN", section 4.1).
+/// Assigns every point `[n, d]` to its nearest mode's centre `[k, d]`; a point is of high quality within `radius` of
+/// it. Customary is three standard deviations of the modes (Srivastava et al. 2017, "VEEGAN", section 4.1).
 ///
 /// # Errors
 /// Different dimensions, a radius that is not positive.
@@ -45,8 +45,8 @@ pub fn mode_coverage(points: Points<'_>, centers: Points<'_>, radius: f64) -> Re
     mode_coverage_of(points, centers, &vec![1.0; centers.len()], radius)
 }
 
-/// As [`mode_coverage`], of a mixture whose modes have these `weights` `[k]`, all more than 0, of any sum: the divergence
-/// is from their distribution.
+/// As [`mode_coverage`], of a mixture whose modes have these `weights` `[k]`, all more than 0, of any sum: the
+/// divergence is from their distribution.
 ///
 /// # Errors
 /// Those of [`mode_coverage`]; another number of weights, a weight that is not positive.
@@ -164,7 +164,7 @@ mod tests {
         }
         let points = Points::new(&points, 2).unwrap();
         let found = mode_coverage(points, Points::new(&centers, 2).unwrap(), 0.15).unwrap();
-        // exp(-9 / 2) of the points lie beyond three deviations; the divergence has a chi-square of 24 degrees over 2 n.
+        // exp(-9 / 2) of the points lie beyond three deviations; the divergence is a chi-square of 24 degrees over 2 n.
         assert!(found.covered == 25 && (found.high_quality.value() - 0.9889).abs() < 0.008, "{found:?}");
         assert!(found.divergence < 24.0 / 5000.0 * 2.0, "{}", found.divergence);
     }

@@ -19,7 +19,7 @@ const STRIP: usize = 32;
 /// Rows are gathered into blocks of 511; a block is centred at its own mean and its scatter matrix is added to the
 /// totals by the pairwise formula of Chan, Golub and LeVeque ("Updating formulae and a pairwise algorithm for computing
 /// sample variances", 1979). So nothing cancels when the mean is large, rounding errors grow with `511 + n / 511`
-/// instead of `n`, and the memory is that of one matrix `[d, d]` and one block.
+/// instead of `n`, and the memory is that of one matrix `[d, d]` and two blocks.
 ///
 /// The result is a function of the sequence of rows: neither the sizes of the batches in which they arrive nor the
 /// number of threads change a bit of it. To feed several workers, cut the samples into shards that do not depend on

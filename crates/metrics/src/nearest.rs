@@ -49,7 +49,8 @@ impl NearestNeighbors {
         let distance = |product: f64, square: f64| match self.nearness {
             Nearness::Euclidean => square - 2.0 * product,
             Nearness::Cosine if square == 0.0 => 0.0,
-            Nearness::Cosine => -product / square.sqrt(),
+            // From 0, so that no two zeros differ in their sign.
+            Nearness::Cosine => 0.0 - product / square.sqrt(),
         };
         Ok(by_row(queries, points, |_, products| {
             let distances: Vec<f64> = products.iter().zip(&squares).map(|(&p, &square)| distance(p, square)).collect();

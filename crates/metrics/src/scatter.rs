@@ -13,9 +13,9 @@ const ROWS: usize = 128;
 /// Columns of the triangle that one task updates: a multiple of the product's inner tile.
 const COLUMNS: usize = 480;
 
-/// Adds the lower triangle of `X^T X` to `scatter` `[d, d]`, row-major, for X `[m, d]`; what is above the diagonal is of
-/// no meaning. In parallel: tiles depend on `d` alone, and each sums its rows in one order, so that the number of threads
-/// changes no bit.
+/// Adds the lower triangle of `X^T X` to `scatter` `[d, d]`, row-major, for X `[m, d]`; what is above the diagonal is
+/// of no meaning. In parallel: tiles depend on `d` alone, and each sums its rows in one order, so that the number of
+/// threads changes no bit.
 ///
 /// X is best stored by columns: the products read it along `m`, and rows that are a power of two apart would crowd into
 /// few places of the caches.

@@ -80,8 +80,8 @@ pub fn sliced_wasserstein(
     })
 }
 
-/// `count` directions `[count, d]` for [`sliced_wasserstein`], even over all directions: rows of standard normal numbers
-/// that are functions of the seed and of their place.
+/// `count` directions `[count, d]` for [`sliced_wasserstein`], even over all directions: rows of standard normal
+/// numbers that are functions of the seed and of their place.
 pub fn random_directions(count: usize, dimension: usize, seed: u64) -> Vec<f64> {
     let draws = Draws::new(seed, 0);
     (0..(count * dimension) as u64).into_par_iter().map(|position| draws.normal(position)).collect()
@@ -179,8 +179,8 @@ mod tests {
         assert!((sliced.value - expected).abs() < 1e-14 && (sliced.largest - 4.0).abs() < 1e-14, "{sliced:?}");
     }
 
-    /// Along a uniform direction of d dimensions, `(e . u)^2` of a unit vector e has the mean 1 / d: points that move by s
-    /// have the mean squared distance `s^2 / d`.
+    /// Along a uniform direction of d dimensions, `(e . u)^2` of a unit vector e has the mean 1 / d: points that move
+    /// by s have the mean squared distance `s^2 / d`.
     #[test]
     fn random_directions_see_a_shift_evenly() {
         let d = 6;
