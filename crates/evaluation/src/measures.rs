@@ -1,10 +1,10 @@
 //! From what was gathered to numbers: one function a metric.
 
 use sinter_metrics::{
-    Confusion, Frechet, Gaussian, KernelDistance, Moments, Points, Proportion, frechet, inception_score,
-    manifold_scores, mode_coverage, sliced_wasserstein,
+    Bootstrap, Confusion, Estimator, Extrapolation, Frechet, Gaussian, Kernel, KernelDistance, Moments, Points,
+    Proportion, Replicates, draw_subsets, exact_wasserstein, frechet, inception_score, inception_score_replicates,
+    manifold_scores, mode_coverage, random_directions, sliced_wasserstein,
 };
-use sinter_process::random::{Key, Stream};
 
 use crate::EvaluationError;
 use crate::features::FeatureNetwork;
@@ -32,7 +32,7 @@ impl Finding {
     /// A share with Wilson's interval.
     pub(crate) fn share(name: impl Into<String>, successes: usize, total: usize) -> Result<Self, EvaluationError> {
         let proportion = Proportion { successes: successes as u64, total: total as u64 };
-        let interval = proportion.wilson(0.95)?;
+        let interval = proportion.wilson(CONFIDENCE)?;
         Ok(Self { interval: Some([interval.lower, interval.upper]), ..Self::new(name, proportion.value()) })
     }
 
@@ -102,6 +102,11 @@ impl MetricConfig {
 
 /// Samples at the most that an extrapolation is made from.
 const EXTRAPOLATED_ROWS: usize = 50_000;
+/// Of subsets and directions: always the same, so that numbers compare.
+const SEED: u64 = 0;
+/// Of intervals.
+const CONFIDENCE: f64 = 0.95;
+const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 200, seed: SEED };
 
 /// The numbers of a metric that is measured in the features of a network.
 pub(crate) fn measure(
@@ -131,23 +136,40 @@ pub(crate) fn measure(
             let ours = ours.as_ref().ok_or_else(|| unfit("there are no images"))?.gaussian()?;
             Ok(vec![frechet_finding(name, &frechet(&ours, theirs)?)])
         }
-        MetricConfig::Frechet { .. } => Err(unfit("is not there yet")),
+        MetricConfig::Frechet { .. } => {
+            let points = samples.rows.first(EXTRAPOLATED_ROWS);
+            let points = points.points()?;
+            let theirs = reference.pooled.as_ref().ok_or_else(|| unfit("the reference has no statistics"))?;
+            // The line is one only where covariances have full rank; the authors begin at 5000 of 50,000.
+            let smallest = (points.len() / 10).max(points.dimension() + 1);
+            let extrapolation = Extrapolation { smallest, ..Extrapolation::default() };
+            let found = extrapolation.frechet(points, theirs)?;
+            let interval = found.interval(CONFIDENCE)?;
+            let mut finding = Finding::new(label("FID-infinity", "FD-infinity"), found.value);
+            finding.interval = Some([interval.lower, interval.upper]);
+            Ok(vec![finding])
+        }
         MetricConfig::Kernel { subsets, subset_size, rows: limit, .. } => {
             let (ours, theirs) = rows(limit);
             let (ours, theirs) = (ours.points()?, theirs.points()?);
             let size = subset_size.min(ours.len()).min(theirs.len());
-            let subsets: Vec<_> = (0..subsets as u64)
-                .map(|subset| (subset_of(ours, size, 2 * subset), subset_of(theirs, size, 2 * subset + 1)))
-                .collect();
+            let subsets = draw_subsets(ours.len(), theirs.len(), size, subsets, SEED)?;
             let distance = KernelDistance::default().over_subsets(ours, theirs, &subsets)?;
             let mut finding = Finding::new(label("KID", "KD"), distance.mean);
             finding.deviation = Some(distance.deviation);
+            finding.interval = Some(interval(&distance.replicates(&BOOTSTRAP)?)?);
             if size < subset_size {
                 finding.warnings.push(format!("subsets have {size} rows, not {subset_size}: there are no more"));
             }
             Ok(vec![finding])
         }
-        MetricConfig::GaussianKernel { .. } => Err(unfit("is not there yet")),
+        MetricConfig::GaussianKernel { width, rows: limit, .. } => {
+            let (ours, theirs) = rows(limit);
+            let kernel = Kernel::Gaussian { bandwidth: width };
+            let distance = KernelDistance { kernel, ..KernelDistance::gaussian() };
+            let value = distance.distance(ours.points()?, theirs.points()?, Estimator::Biased)?;
+            Ok(vec![Finding::new(format!("MMD[{}]", network.name()), value)])
+        }
         MetricConfig::Manifold { neighbours, rows: limit, .. } => {
             let (ours, theirs) = rows(limit);
             let scores = manifold_scores(theirs.points()?, ours.points()?, neighbours)?;
@@ -166,6 +188,7 @@ pub(crate) fn measure(
             let score = inception_score(logits.points()?, splits)?;
             let mut finding = Finding::new(label("IS", "IS"), score.mean);
             finding.deviation = Some(score.deviation);
+            finding.interval = Some(interval(&inception_score_replicates(logits.points()?, &BOOTSTRAP)?)?);
             Ok(vec![finding])
         }
         MetricConfig::ClassifierAccuracy { .. } => {
@@ -183,12 +206,17 @@ pub(crate) fn measure(
         MetricConfig::SlicedWasserstein { projections, rows: limit, .. } => {
             let (ours, theirs) = rows(limit);
             let (ours, theirs) = (ours.points()?, theirs.points()?);
-            let directions = directions(projections, ours.dimension());
+            let directions = random_directions(projections, ours.dimension(), SEED);
             let directions = Points::new(&directions, ours.dimension())?;
             let distance = sliced_wasserstein(ours, theirs, directions, 2)?;
             Ok(vec![Finding::new(format!("SW2[{}]", network.name()), distance.value)])
         }
-        MetricConfig::Wasserstein { .. } => Err(unfit("is not there yet")),
+        MetricConfig::Wasserstein { rows: limit, .. } => {
+            let count = limit.min(samples.rows.len()).min(reference.rows.len());
+            let (ours, theirs) = rows(count);
+            let distance = exact_wasserstein(ours.points()?, theirs.points()?, 2)?;
+            Ok(vec![Finding::new(format!("W2[{}]", network.name()), distance)])
+        }
         MetricConfig::Detector {} | MetricConfig::Modes {} => Ok(Vec::new()),
     }
 }
@@ -205,6 +233,11 @@ pub(crate) fn modes(rows: &Rows, modes: &(Vec<[f64; 2]>, f64)) -> Result<Vec<Fin
     ])
 }
 
+fn interval(replicates: &Replicates) -> Result<[f64; 2], EvaluationError> {
+    let interval = replicates.interval(CONFIDENCE)?;
+    Ok([interval.lower, interval.upper])
+}
+
 fn frechet_finding(name: String, distance: &Frechet) -> Finding {
     let mut finding = Finding::new(name, distance.value);
     if distance.rank_deficient {
@@ -219,26 +252,4 @@ fn largest(logits: &[f32]) -> u32 {
         if logit > best.1 { (class, logit) } else { best }
     });
     best.0 as u32
-}
-
-/// `size` different rows of a set; which ones is a function of `draw` and of the two sizes alone.
-fn subset_of(points: Points<'_>, size: usize, draw: u64) -> Vec<usize> {
-    let draws = Key::new(1, Stream::EVALUATION).at(draw);
-    let mut indices: Vec<usize> = (0..points.len()).collect();
-    for i in 0..size {
-        let other = i + draws.below(i as u32, (points.len() - i) as u64) as usize;
-        indices.swap(i, other);
-    }
-    indices.truncate(size);
-    indices
-}
-
-/// Random directions, row by row: always the same ones, so that distances compare.
-fn directions(count: usize, dimension: usize) -> Vec<f64> {
-    let key = Key::new(0, Stream::EVALUATION);
-    let mut values = vec![0.0; count * dimension];
-    for (i, row) in values.chunks_mut(dimension).enumerate() {
-        key.at(i as u64).fill_normal_f64(row);
-    }
-    values
 }

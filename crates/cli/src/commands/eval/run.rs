@@ -1,6 +1,7 @@
 //! `sinter eval RUN`.
 
 use sinter_evaluation::{Generated, Record};
+use sinter_metrics::Summary;
 use sinter_training::{Asked, Evaluated, Generation, evaluator, weights_hash};
 
 use super::{done, metrics, tell};
@@ -68,15 +69,10 @@ pub(super) fn run(arguments: &EvalRun) -> Ending {
         println!("{} seeds: mean [least, largest]", seeds.len());
         for (place, record) in all[0].iter().enumerate() {
             let values: Vec<f64> = all.iter().map(|records| records[place].value).collect();
-            println!("{:<44} {}", record.metric, mean_and_range(&values));
+            let Summary { mean, min, max, .. } =
+                Summary::of(&values).map_err(|error| Failure::Other(error.to_string()))?;
+            println!("{:<44} {mean:.4} [{min:.4}, {max:.4}]", record.metric);
         }
     }
     done()
-}
-
-fn mean_and_range(values: &[f64]) -> String {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{mean:.4} [{least:.4}, {largest:.4}]")
 }
