@@ -4,6 +4,7 @@ mod config;
 mod error;
 mod evaluator;
 mod features;
+pub mod inception;
 mod pictures;
 mod record;
 

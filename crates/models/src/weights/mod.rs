@@ -103,7 +103,8 @@ pub fn read_any(path: impl AsRef<Path>, part: Option<&str>) -> Result<Arrays, We
         }
         ([b'P', b'K', ..] | pytorch::OLD, _) => pytorch::read(path, part),
         _ => {
-            let reason = "neither safetensors nor a file that PyTorch saved; load it in Python and save its state_dict again";
+            let reason =
+                "neither safetensors nor a file that PyTorch saved; load it in Python and save its state_dict again";
             Err(WeightsError::Format { path: path.to_owned(), kind: "weights", reason: reason.into() })
         }
     }
