@@ -33,8 +33,9 @@ pub(super) enum Step {
     Convolution(Convolution),
     /// Two convolutions of the same image, whose channels follow each other.
     Fork([Convolution; 2]),
-    /// The mean over 3 x 3 pixels, of those that lie in the image: TensorFlow does not count its padding.
-    AveragePool,
+    /// The mean over 3 x 3 pixels, of those that lie in the image (TensorFlow does not count its padding), then a
+    /// convolution over single pixels.
+    AveragePooled(Convolution),
     /// The largest of 3 x 3 pixels. Stride 1 keeps the size, stride 2 has no padding.
     MaxPool {
         stride: usize,
@@ -81,18 +82,18 @@ pub(super) fn blocks() -> Vec<Block> {
     table.block_c("Mixed_6d", 160);
     table.block_c("Mixed_6e", 192);
     table.block_d("Mixed_7a");
-    table.block_e("Mixed_7b", Part::AveragePool);
+    table.block_e("Mixed_7b", vec![average_pooled("branch_pool", 192)]);
     // The last block's pool is another one, which is as in TensorFlow's graph.
-    table.block_e("Mixed_7c", Part::MaxPool(1));
+    table.block_e("Mixed_7c", vec![Part::MaxPool(1), pointwise("branch_pool", 192)]);
     table.blocks
 }
 
 /// Every convolution, in the order in which the blocks name them.
 pub(super) fn convolutions(blocks: &[Block]) -> impl Iterator<Item = &Convolution> {
     blocks.iter().flat_map(|block| &block.branches).flatten().flat_map(|step| match step {
-        Step::Convolution(convolution) => std::slice::from_ref(convolution),
+        Step::Convolution(convolution) | Step::AveragePooled(convolution) => std::slice::from_ref(convolution),
         Step::Fork(both) => both.as_slice(),
-        Step::AveragePool | Step::MaxPool { .. } => &[],
+        Step::MaxPool { .. } => &[],
     })
 }
 
@@ -114,7 +115,7 @@ pub(super) fn tensors() -> BTreeMap<String, Vec<usize>> {
 enum Part {
     Convolution { name: &'static str, outputs: usize, kernel: [usize; 2], stride: usize, is_padded: bool },
     Fork { names: [&'static str; 2], outputs: usize },
-    AveragePool,
+    AveragePooled { name: &'static str, outputs: usize },
     MaxPool(usize),
 }
 
@@ -131,6 +132,11 @@ fn valid(name: &'static str, outputs: usize, size: usize, stride: usize) -> Part
 /// Over single pixels.
 fn pointwise(name: &'static str, outputs: usize) -> Part {
     same(name, outputs, [1, 1])
+}
+
+/// Over single pixels, after the mean over their neighbours.
+fn average_pooled(name: &'static str, outputs: usize) -> Part {
+    Part::AveragePooled { name, outputs }
 }
 
 struct Table {
@@ -155,7 +161,7 @@ impl Table {
                     same("branch3x3dbl_2", 96, [3, 3]),
                     same("branch3x3dbl_3", 96, [3, 3]),
                 ],
-                vec![Part::AveragePool, pointwise("branch_pool", pooled)],
+                vec![average_pooled("branch_pool", pooled)],
             ],
         );
     }
@@ -192,7 +198,7 @@ impl Table {
                     same("branch7x7dbl_4", inner, [7, 1]),
                     same("branch7x7dbl_5", 192, [1, 7]),
                 ],
-                vec![Part::AveragePool, pointwise("branch_pool", 192)],
+                vec![average_pooled("branch_pool", 192)],
             ],
         );
     }
@@ -213,7 +219,7 @@ impl Table {
         );
     }
 
-    fn block_e(&mut self, name: &str, pool: Part) {
+    fn block_e(&mut self, name: &str, pool: Vec<Part>) {
         self.push(
             name,
             vec![
@@ -227,7 +233,7 @@ impl Table {
                     same("branch3x3dbl_2", 384, [3, 3]),
                     Part::Fork { names: ["branch3x3dbl_3a", "branch3x3dbl_3b"], outputs: 384 },
                 ],
-                vec![pool, pointwise("branch_pool", 192)],
+                pool,
             ],
         );
     }
@@ -255,7 +261,9 @@ impl Table {
                         let both = both.map(|(name, kernel)| convolution(name, outputs, kernel, 1, true));
                         (Step::Fork(both), 2 * outputs)
                     }
-                    Part::AveragePool => (Step::AveragePool, channels),
+                    Part::AveragePooled { name, outputs } => {
+                        (Step::AveragePooled(convolution(name, outputs, [1, 1], 1, true)), outputs)
+                    }
                     Part::MaxPool(stride) => (Step::MaxPool { stride }, channels),
                 };
                 channels = outputs;

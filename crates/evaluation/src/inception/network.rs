@@ -178,11 +178,14 @@ fn join(mut branches: Vec<Tensor<4>>) -> Tensor<4> {
 /// One branch, whose convolutions are the next of `units`.
 fn run<'a>(branch: &[Step], x: Tensor<4>, units: &mut impl Iterator<Item = &'a Unit>) -> Tensor<4> {
     branch.iter().fold(x, |x, step| match step {
-        Step::Convolution(convolution) => convolve(convolution, x, units),
-        Step::Fork(both) => join(both.iter().map(|convolution| convolve(convolution, x.clone(), units)).collect()),
-        Step::AveragePool => {
+        Step::Convolution(convolution) => convolve(convolution, x, units).relu(),
+        Step::Fork(both) => {
+            join(both.iter().map(|convolution| convolve(convolution, x.clone(), units).relu()).collect())
+        }
+        Step::AveragePooled(convolution) => {
+            // Means of pixels and sums over channels can change places, and fewer channels are left after the sums.
             let options = AvgPoolOptions::new([3, 3]).with_stride([1, 1]).with_padding([1, 1]);
-            avg_pool2d(x, options.with_count_include_pad(false))
+            avg_pool2d(convolve(convolution, x, units), options.with_count_include_pad(false)).relu()
         }
         Step::MaxPool { stride } => {
             let padding = if *stride == 1 { 1 } else { 0 };
@@ -191,7 +194,7 @@ fn run<'a>(branch: &[Step], x: Tensor<4>, units: &mut impl Iterator<Item = &'a U
     })
 }
 
-/// `[b, inputs, h, w]` to `[b, outputs, h / stride, w / stride]`, less what is not padded.
+/// Before the ReLU: `[b, inputs, h, w]` to `[b, outputs, h / stride, w / stride]`, less what is not padded.
 fn convolve<'a>(convolution: &Convolution, x: Tensor<4>, units: &mut impl Iterator<Item = &'a Unit>) -> Tensor<4> {
     let Some(unit) = units.next() else { return x };
     let [rows, columns] = convolution.padding;
@@ -200,7 +203,7 @@ fn convolve<'a>(convolution: &Convolution, x: Tensor<4>, units: &mut impl Iterat
         true => (x, rows),
         false => (x.pad([(rows, rows), (columns, columns)], PadMode::Constant(0.0)), 0),
     };
-    kernels::conv2d(x, unit.weight.clone(), Some(unit.bias.clone()), convolution.stride, padding).relu()
+    kernels::conv2d(x, unit.weight.clone(), Some(unit.bias.clone()), convolution.stride, padding)
 }
 
 #[cfg(test)]
