@@ -116,7 +116,8 @@ impl Pass {
         let Pixels { pixels, shape } = pixels(file, &self.images)?;
         if self.dtype == DType::F32 {
             static FEATURES: OnceLock<Result<(InceptionFeatures, InceptionFeatures), String>> = OnceLock::new();
-            let of = |resize| Ok(InceptionFeatures::new(weights()?, String::new(), resize, &device()));
+            let of =
+                |resize| weights().map(|weights| InceptionFeatures::new(weights, String::new(), resize, &device()));
             let both = FEATURES.get_or_init(|| Ok((of(Resize::Tensorflow)?, of(Resize::Pytorch)?)));
             let (tensorflow, pytorch) = both.as_ref().map_err(Clone::clone)?;
             let features = if self.resize == Resize::Tensorflow { tensorflow } else { pytorch };

@@ -1,7 +1,6 @@
 //! The network on tensors, without gradients.
 
-use std::iter;
-
+use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -178,14 +177,14 @@ fn join(mut branches: Vec<Tensor<4>>) -> Tensor<4> {
 /// One branch, whose convolutions are the next of `units`.
 fn run<'a>(branch: &[Step], x: Tensor<4>, units: &mut impl Iterator<Item = &'a Unit>) -> Tensor<4> {
     branch.iter().fold(x, |x, step| match step {
-        Step::Convolution(convolution) => convolve(convolution, x, units).relu(),
+        Step::Convolution(convolution) => relu(convolve(convolution, x, units)),
         Step::Fork(both) => {
-            join(both.iter().map(|convolution| convolve(convolution, x.clone(), units).relu()).collect())
+            join(both.iter().map(|convolution| relu(convolve(convolution, x.clone(), units))).collect())
         }
         Step::AveragePooled(convolution) => {
             // Means of pixels and sums over channels can change places, and fewer channels are left after the sums.
             let options = AvgPoolOptions::new([3, 3]).with_stride([1, 1]).with_padding([1, 1]);
-            avg_pool2d(convolve(convolution, x, units), options.with_count_include_pad(false)).relu()
+            relu(avg_pool2d(convolve(convolution, x, units), options.with_count_include_pad(false)))
         }
         Step::MaxPool { stride } => {
             let padding = if *stride == 1 { 1 } else { 0 };

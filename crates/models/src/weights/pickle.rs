@@ -109,8 +109,6 @@ fn number(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// Of a pickle that nothing follows.
     fn imports(mut pickle: &[u8]) -> Result<Vec<String>, String> {
         super::imports(&mut pickle)
