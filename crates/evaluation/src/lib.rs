@@ -9,6 +9,7 @@ mod error;
 mod evaluator;
 mod features;
 mod gathered;
+pub mod inception;
 mod measures;
 mod pictures;
 mod record;

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use sha2::{Digest, Sha256};
 use sinter_data::Split;
+use sinter_evaluation::inception::InceptionFeatures;
 use sinter_evaluation::{
     ClassifierFeatures, Evaluator, FeatureNetwork, FeaturesConfig, Generated, MetricConfig, PixelFeatures, Record,
     ReferenceImages, Subject,
@@ -63,6 +64,10 @@ fn open_features(
     Ok(match config {
         FeaturesConfig::Pixels {} => Box::new(PixelFeatures),
         FeaturesConfig::Classifier { run } => Box::new(classifier(run, device)?),
+        FeaturesConfig::Inception { weights, resize } => {
+            let network = InceptionFeatures::read(weights, *resize, device);
+            Box::new(network.map_err(|error| TrainingError::Config(error.to_string()))?)
+        }
         FeaturesConfig::RandomConvolutions { seed } => {
             Box::new(ClassifierFeatures::random(image, *seed, device).map_err(TrainingError::Problems)?)
         }

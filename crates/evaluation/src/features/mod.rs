@@ -11,6 +11,8 @@ pub use pixels::PixelFeatures;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::inception::Resize;
+
 /// Which feature network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -22,7 +24,16 @@ pub enum FeaturesConfig {
         /// Its run directory.
         run: PathBuf,
     },
-    /// The same of a classifier with random weights: good for smoke tests and for little else.
+    /// FID's Inception-v3.
+    Inception {
+        /// Its published weights: pytorch-fid's `pt_inception-2015-12-05-6726825d.pth`, or the same tensors as
+        /// `.safetensors`. With other weights numbers are not the field's, and records say so.
+        weights: PathBuf,
+        /// How images come to 299 x 299 pixels.
+        #[serde(default)]
+        resize: Resize,
+    },
+    /// Those of a classifier with random weights: good for smoke tests and for little else.
     RandomConvolutions {
         /// What its weights are drawn from.
         #[serde(default)]
