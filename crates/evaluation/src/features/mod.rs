@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::inception::Resize;
 
 /// Which feature network.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeaturesConfig {
     /// The pixels themselves.
