@@ -154,6 +154,8 @@ pub(crate) enum EvalCommand {
     Stats(EvalStats),
     /// Print records side by side, if they were measured alike
     Compare(EvalCompare),
+    /// Tell how well classes can be read off every block of a denoiser, at several times
+    Probe(EvalProbe),
 }
 
 /// What is measured.
@@ -236,6 +238,21 @@ pub(crate) struct EvalStats {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalProbe {
+    #[command(flatten)]
+    pub(crate) trained: Trained,
+    /// Times, from 0 (data) to 1 (noise), as in `0.1,0.3`; by default seven from 0.02 to 0.9
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) times: Vec<f64>,
+    /// Training images that probes learn from
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) n: u64,
+    /// Held-out images that they are judged by
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) test: u64,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod compare;
 mod images;
+mod probe;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ pub(crate) fn run(arguments: &Eval) -> Ending {
         (Some(EvalCommand::Images(images)), _) => images::evaluate(images),
         (Some(EvalCommand::Stats(stats)), _) => images::statistics(stats),
         (Some(EvalCommand::Compare(compare)), _) => compare::run(compare),
+        (Some(EvalCommand::Probe(probe)), _) => probe::run(probe),
         (None, Some(run)) => run::run(run),
-        (None, None) => Err(Failure::Setting("give a run directory, or a command: images, stats, compare".into())),
+        (None, None) => Err(Failure::Setting("give a run directory, or a command: images, stats, compare, probe".into())),
     }
 }
 
