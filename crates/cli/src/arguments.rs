@@ -1,9 +1,10 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use sinter_models::weights::Reference;
 
 /// Train, sample and evaluate diffusion and flow models.
@@ -12,6 +13,27 @@ use sinter_models::weights::Reference;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// The process's command line.
+    pub(crate) fn of_process() -> Self {
+        Self::parse_from(with_run(std::env::args_os().collect()))
+    }
+}
+
+/// `sinter eval RUN` as `sinter eval run RUN`: a first word that is no command of `eval` belongs to a run.
+fn with_run(mut words: Vec<OsString>) -> Vec<OsString> {
+    if let [_, eval, word, ..] = words.as_slice()
+        && eval == "eval"
+    {
+        let eval = Arguments::command();
+        let known = eval.find_subcommand("eval").is_some_and(|eval| eval.find_subcommand(word).is_some());
+        if !known && !["help", "-h", "--help"].iter().any(|help| word == help) {
+            words.insert(2, "run".into());
+        }
+    }
+    words
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,16 +160,15 @@ pub(crate) struct Sample {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Eval {
     #[command(subcommand)]
-    pub(crate) command: Option<EvalCommand>,
-    #[command(flatten)]
-    pub(crate) run: Option<EvalRun>,
+    pub(crate) command: EvalCommand,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvalCommand {
+    /// Evaluate a trained run; `sinter eval RUN` is short for it
+    Run(EvalRun),
     /// Compare images with other images: folders, `.npz` batches of samples, data sets
     Images(EvalImages),
     /// Compute the statistics of a set of images, for Frechet distances from it
@@ -490,4 +511,19 @@ pub(crate) struct BenchOps {
     pub(crate) threads: usize,
     #[command(flatten)]
     pub(crate) measurement: Measurement,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_evaluated_without_a_word() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(with_run(words("sinter eval runs/a --n 8")), words("sinter eval run runs/a --n 8"));
+        assert_eq!(with_run(words("sinter eval --n 8 runs/a")), words("sinter eval run --n 8 runs/a"));
+        for line in ["sinter eval images a b", "sinter eval run a", "sinter eval --help", "sinter eval", "sinter train a"] {
+            assert_eq!(with_run(words(line)), words(line));
+        }
+    }
 }

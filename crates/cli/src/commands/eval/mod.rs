@@ -16,13 +16,12 @@ use crate::commands::settings;
 use crate::{Ending, Failure};
 
 pub(crate) fn run(arguments: &Eval) -> Ending {
-    match (&arguments.command, &arguments.run) {
-        (Some(EvalCommand::Images(images)), _) => images::evaluate(images),
-        (Some(EvalCommand::Stats(stats)), _) => images::statistics(stats),
-        (Some(EvalCommand::Compare(compare)), _) => compare::run(compare),
-        (Some(EvalCommand::Probe(probe)), _) => probe::run(probe),
-        (None, Some(run)) => run::run(run),
-        (None, None) => Err(Failure::Setting("give a run directory, or a command: images, stats, compare, probe".into())),
+    match &arguments.command {
+        EvalCommand::Run(run) => run::run(run),
+        EvalCommand::Images(images) => images::evaluate(images),
+        EvalCommand::Stats(stats) => images::statistics(stats),
+        EvalCommand::Compare(compare) => compare::run(compare),
+        EvalCommand::Probe(probe) => probe::run(probe),
     }
 }
 
