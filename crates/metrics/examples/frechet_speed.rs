@@ -68,9 +68,9 @@ fn statistics(path: &str, dimension: usize, rows: usize) -> Result<(Gaussian, f6
         if found == 0 {
             break;
         }
-        let began = Instant::now();
         features.clear();
         features.extend(bytes[..found].as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)));
+        let began = Instant::now();
         moments.push(&features)?;
         took += milliseconds(began);
         left -= found / (dimension * 4);

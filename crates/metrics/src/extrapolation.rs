@@ -67,8 +67,9 @@ impl Extrapolation {
         let d = points.dimension();
         self.fit(points.len(), |subset| {
             let mut moments = Moments::new(d);
-            for &index in subset {
-                moments.push(points.row(index))?;
+            for block in subset.chunks(256) {
+                let rows: Vec<&[f64]> = block.iter().map(|&index| points.row(index)).collect();
+                moments.push(&rows.concat())?;
             }
             frechet(&moments.gaussian()?, reference).map(|Frechet { value, .. }| value)
         })

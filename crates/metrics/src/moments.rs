@@ -14,6 +14,9 @@ const BLOCK: usize = 511;
 /// Columns that one task averages and centres; of no effect on the result.
 const STRIP: usize = 32;
 
+/// Values that one task checks or converts; of no effect on the result.
+const PIECE: usize = 1 << 14;
+
 /// The running mean and covariance of feature vectors.
 ///
 /// Rows are gathered into blocks of 511; a block is centred at its own mean and its scatter matrix is added to the
@@ -64,14 +67,14 @@ impl Moments {
     ///
     /// # Errors
     /// Values that are not whole rows, a NaN or an infinity; then nothing is added.
-    pub fn push<T: Copy + Into<f64>>(&mut self, rows: &[T]) -> Result<(), MetricError> {
+    pub fn push<T: Copy + Into<f64> + Sync>(&mut self, rows: &[T]) -> Result<(), MetricError> {
         if self.dimension == 0 || !rows.len().is_multiple_of(self.dimension) {
             let found = rows.len().checked_rem(self.dimension).unwrap_or(rows.len());
             return Err(MetricError::Size { what: "values of the last row", found, expected: self.dimension });
         }
         // In pieces that are looked at whole: a search that may end anywhere is several times slower.
         let finite = |piece: &[T]| piece.iter().fold(true, |finite, &value| finite & value.into().is_finite());
-        if !rows.chunks(1 << 12).all(finite)
+        if !rows.par_chunks(PIECE).all(finite)
             && let Some(at) = rows.iter().position(|&value| !value.into().is_finite())
         {
             let row = self.count() + (at / self.dimension) as u64;
@@ -81,7 +84,10 @@ impl Moments {
         let mut rest = rows;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(full - self.pending.len()));
-            self.pending.extend(now.iter().map(|&value| value.into()));
+            let before = self.pending.len();
+            self.pending.resize(before + now.len(), 0.0);
+            let pieces = self.pending[before..].par_chunks_mut(PIECE).zip(now.par_chunks(PIECE));
+            pieces.for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(to, &from)| *to = from.into()));
             rest = later;
             if self.pending.len() == full {
                 self.totals.fold(&mut self.pending, &mut self.columns);
@@ -126,7 +132,7 @@ impl Moments {
         totals.fold(&mut self.pending.clone(), &mut Vec::new());
         let mut covariance = totals.scatter;
         let freedom = (count - 1) as f64;
-        covariance.iter_mut().for_each(|value| *value /= freedom);
+        covariance.par_iter_mut().for_each(|value| *value /= freedom);
         mirror(&mut covariance, self.dimension);
         Ok(Gaussian::from_moments(totals.mean, covariance, count))
     }

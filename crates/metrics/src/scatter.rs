@@ -1,14 +1,18 @@
 //! Sums of outer products: the lower triangle of `X^T X`, added to a matrix.
 
+use std::cmp::Reverse;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::products::panels;
 
-/// Rows of the triangle that one task updates. Small enough that the part of a tile beyond the diagonal, which is
-/// computed for nothing, is small.
-const ROWS: usize = 128;
+/// Rows of the triangle that one task updates, left of the diagonal.
+const ROWS: usize = 256;
+
+/// Rows that one task updates at the diagonal: few, for what is above it is computed for nothing.
+const STRIP: usize = 64;
 
 /// Columns of the triangle that one task updates: a multiple of the product's inner tile.
 const COLUMNS: usize = 480;
@@ -24,11 +28,20 @@ pub(crate) fn add_scatter(scatter: &mut [f64], x: MatRef<'_, f64>) {
     let mut tiles = Vec::new();
     for (panel, target) in scatter.chunks_mut(ROWS * d).enumerate() {
         let height = target.len() / d;
-        let (top, end) = (panel * ROWS, panel * ROWS + height);
-        let target = MatMut::from_row_major_slice_mut(target, height, d).subcols_mut(0, end);
-        tiles.extend(panels(target, COLUMNS).into_iter().map(|(left, tile)| (top, left, tile)));
+        let top = panel * ROWS;
+        let target = MatMut::from_row_major_slice_mut(target, height, d).subcols_mut(0, top + height);
+        let (left, mut square) = target.split_at_col_mut(top);
+        tiles.extend(panels(left, COLUMNS).into_iter().map(|(left, tile)| (top, left, tile)));
+        for first in (0..height).step_by(STRIP) {
+            let (strip, below) = square.split_at_row_mut(STRIP.min(height - first));
+            let end = first + strip.nrows();
+            tiles.push((top + first, top, strip.subcols_mut(0, end)));
+            square = below;
+        }
     }
-    tiles.into_par_iter().with_max_len(1).for_each(|(top, left, tile)| {
+    // The largest first, each to whichever thread is free: the small ones fill the end.
+    tiles.sort_by_key(|(_, _, tile)| Reverse(tile.nrows() * tile.ncols()));
+    tiles.into_iter().par_bridge().for_each(|(top, left, tile)| {
         let (height, width) = (tile.nrows(), tile.ncols());
         let (a, b) = (x.subcols(top, height).transpose(), x.subcols(left, width));
         matmul(tile, Accum::Add, a, b, 1.0, Par::Seq);
@@ -37,8 +50,8 @@ pub(crate) fn add_scatter(scatter: &mut [f64], x: MatRef<'_, f64>) {
 
 /// Copies what is below the diagonal of a row-major matrix `[d, d]` to above it.
 pub(crate) fn mirror(matrix: &mut [f64], d: usize) {
-    // In squares, so that neither side's lines leave the cache before they are used up.
-    const SIDE: usize = 32;
+    // In squares as wide as a line of the cache, so that neither side's lines leave it before they are used up.
+    const SIDE: usize = 8;
     for top in (0..d).step_by(SIDE) {
         for left in (0..=top).step_by(SIDE) {
             for i in top..(top + SIDE).min(d) {
