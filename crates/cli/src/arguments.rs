@@ -522,7 +522,9 @@ mod tests {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert_eq!(with_run(words("sinter eval runs/a --n 8")), words("sinter eval run runs/a --n 8"));
         assert_eq!(with_run(words("sinter eval --n 8 runs/a")), words("sinter eval run --n 8 runs/a"));
-        for line in ["sinter eval images a b", "sinter eval run a", "sinter eval --help", "sinter eval", "sinter train a"] {
+        for line in
+            ["sinter eval images a b", "sinter eval run a", "sinter eval --help", "sinter eval", "sinter train a"]
+        {
             assert_eq!(with_run(words(line)), words(line));
         }
     }

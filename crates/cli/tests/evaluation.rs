@@ -10,8 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const SMOKE: &str = "configs/smoke.toml";
-const DIT: [&str; 4] =
-    ["--set", r#"model={type="dit",patch=4,width=32,depth=1,heads=2}"#, "--set", "eval.metrics=[]"];
+const DIT: [&str; 4] = ["--set", r#"model={type="dit",patch=4,width=32,depth=1,heads=2}"#, "--set", "eval.metrics=[]"];
 
 /// The program, with an empty cache of its own.
 struct Sinter {
@@ -94,9 +93,8 @@ fn equal_weights_give_equal_records() {
     let sinter = Sinter::new();
     let run = sinter.train("straight", &[]);
     let folder = format!("{run}/eval");
-    let evaluate = |run: &str, more: &[&str]| {
-        sinter.succeeds(&[&["eval", run, "--n", "8"], &METRICS[..], more].concat())
-    };
+    let evaluate =
+        |run: &str, more: &[&str]| sinter.succeeds(&[&["eval", run, "--n", "8"], &METRICS[..], more].concat());
     evaluate(&run, &["--ema", "raw"]);
     let first = record(&folder, "FD_random");
     assert!(number(&first) > 0.0);
@@ -168,6 +166,23 @@ fn samples_in_files_have_the_numbers_of_the_run() {
     sinter.succeeds(&["eval", "compare", &one, &fewer, "--force"]);
     let (message, _) = sinter.fails(&["eval", "compare", &npz]);
     assert!(message.contains("samples.npz"), "{message}");
+}
+
+#[test]
+fn every_block_is_probed_at_every_time() {
+    let sinter = Sinter::new();
+    let run = sinter.train("run", &[]);
+    let text = sinter.succeeds(&["eval", "probe", &run, "--times", "0.1,0.8", "--n", "100", "--test", "40"]);
+    assert!(text.contains("blocks.0") && text.contains("best: blocks.0 at t = "), "{text}");
+    let report: Value = serde_json::from_slice(&fs::read(format!("{run}/eval/16-probe.json")).unwrap()).unwrap();
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!((cells.len(), &report["classes"]), (2, &48.into()));
+    assert!(cells.iter().all(|cell| (0.0..=1.0).contains(&cell["linear"].as_f64().unwrap())));
+    for kind in ["linear", "neighbours"] {
+        assert!(image::open(format!("{run}/eval/16-probe-{kind}.png")).is_ok());
+    }
+    let (message, _) = sinter.fails(&["eval", "probe", &run, "--times", "1.5"]);
+    assert!(message.contains("times from 0 to 1"), "{message}");
 }
 
 #[test]

@@ -119,8 +119,11 @@ impl Evaluator {
             let cached = cache.filter(|_| statistics_alone).and_then(|folder| self.cached(place, folder));
             match cached {
                 Some(statistics) if statistics.spatial.is_some() || !needs.spatial => {
-                    self.networks[place].reference =
-                        Reference { pooled: Some(statistics.pooled), spatial: statistics.spatial, ..Reference::default() };
+                    self.networks[place].reference = Reference {
+                        pooled: Some(statistics.pooled),
+                        spatial: statistics.spatial,
+                        ..Reference::default()
+                    };
                 }
                 _ if *needs == Needs::default() => {}
                 // Whoever computes one of the two statistics leaves both in the cache.
@@ -172,7 +175,8 @@ impl Evaluator {
         match statistics.about {
             Some(about) => self.about = About { features: String::new(), features_hash: String::new(), ..about },
             None => {
-                let bytes = std::fs::read(path).map_err(|source| EvaluationError::File { path: path.into(), source })?;
+                let bytes =
+                    std::fs::read(path).map_err(|source| EvaluationError::File { path: path.into(), source })?;
                 self.about.reference = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 self.about.reference_hash = hexadecimal(&Sha256::digest(bytes));
                 self.about.reference_images = 0;
@@ -269,7 +273,9 @@ impl Evaluation<'_> {
     pub fn push(&mut self, samples: Samples) -> Result<(), EvaluationError> {
         if samples.image() != self.image {
             let (found, expected) = (samples.image(), self.image);
-            return Err(EvaluationError::Images(format!("images of {found:?} do not compare with images of {expected:?}")));
+            return Err(EvaluationError::Images(format!(
+                "images of {found:?} do not compare with images of {expected:?}"
+            )));
         }
         let samples = samples.quantized();
         self.gathering.push(&samples.pixels)?;
@@ -313,8 +319,11 @@ impl Evaluation<'_> {
                 let mut warnings = finding.warnings.clone();
                 warnings.extend(network.and_then(FeatureNetwork::warning));
                 let Finding { value, deviation, interval, .. } = finding;
-                let protocol =
-                    Protocol { version: version.to_owned(), subject: subject.clone(), measurement: measurement.clone() };
+                let protocol = Protocol {
+                    version: version.to_owned(),
+                    subject: subject.clone(),
+                    measurement: measurement.clone(),
+                };
                 Record { metric: finding.full_name(n), value, n, deviation, interval, warnings, protocol }
             }));
         }

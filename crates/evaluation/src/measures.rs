@@ -179,9 +179,7 @@ pub(crate) fn measure(
                 ("density", scores.density),
                 ("coverage", scores.coverage),
             ];
-            Ok(named
-                .map(|(name, value)| Finding::new(format!("{name}[{}]", network.name()), value))
-                .into())
+            Ok(named.map(|(name, value)| Finding::new(format!("{name}[{}]", network.name()), value)).into())
         }
         MetricConfig::InceptionScore { splits, .. } => {
             let logits = samples.logits.first(usize::MAX);
@@ -248,8 +246,9 @@ fn frechet_finding(name: String, distance: &Frechet) -> Finding {
 
 /// The class of the largest logit.
 fn largest(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (class, &logit)| {
-        if logit > best.1 { (class, logit) } else { best }
-    });
+    let best = logits
+        .iter()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (class, &logit)| if logit > best.1 { (class, logit) } else { best });
     best.0 as u32
 }

@@ -134,7 +134,8 @@ impl Record {
     /// When the file cannot be read or is no record.
     pub fn read(path: &Path) -> Result<Self, EvaluationError> {
         let text = fs::read_to_string(path).map_err(|source| EvaluationError::File { path: path.into(), source })?;
-        serde_json::from_str(&text).map_err(|error| EvaluationError::Record { path: path.into(), message: error.to_string() })
+        serde_json::from_str(&text)
+            .map_err(|error| EvaluationError::Record { path: path.into(), message: error.to_string() })
     }
 }
 

@@ -29,7 +29,8 @@ impl Samples {
         let examples: Vec<Example> =
             range.into_par_iter().map(|index| source.example(index)).collect::<Result<_, _>>()?;
         let shape = [examples.len(), c, h, w];
-        let (mut pixels, mut classes, mut captions) = (Vec::with_capacity(shape.iter().product()), Vec::new(), Vec::new());
+        let (mut pixels, mut classes, mut captions) =
+            (Vec::with_capacity(shape.iter().product()), Vec::new(), Vec::new());
         for example in examples {
             pixels.extend(example.pixels);
             classes.extend(example.class);

@@ -98,7 +98,9 @@ impl Statistics {
             array.extend(values.iter().copied())?;
             array.finish()
         };
-        for (mean, covariance, gaussian) in [("mu", "sigma", Some(&self.pooled)), ("mu_s", "sigma_s", self.spatial.as_ref())] {
+        for (mean, covariance, gaussian) in
+            [("mu", "sigma", Some(&self.pooled)), ("mu_s", "sigma_s", self.spatial.as_ref())]
+        {
             if let Some(gaussian) = gaussian {
                 let d = gaussian.dimension() as u64;
                 array(mean, &[d], gaussian.mean())?;
@@ -107,7 +109,8 @@ impl Statistics {
         }
         if let Some(about) = &self.about {
             let text = serde_json::to_vec(about)?;
-            let mut array = archive.array("about", options())?.default_dtype().shape(&[text.len() as u64]).begin_nd()?;
+            let mut array =
+                archive.array("about", options())?.default_dtype().shape(&[text.len() as u64]).begin_nd()?;
             array.extend(text)?;
             array.finish()?;
         }

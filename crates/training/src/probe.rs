@@ -240,16 +240,15 @@ impl ProbeReport {
         write_atomically(&path(".json"), text.as_bytes())?;
         let columns: Vec<String> = self.probing.times.iter().map(|time| format!("t={time}")).collect();
         let rows: Vec<String> = self.cells.chunks(columns.len()).map(|cells| cells[0].block.clone()).collect();
-        let kinds: [(&str, fn(&ProbeCell) -> f64); 2] =
-            [("linear", |cell| cell.linear), ("neighbours", |cell| cell.neighbours)];
-        for (kind, value) in kinds {
+        let draw = |kind: &str, value: fn(&ProbeCell) -> f64| {
             let values: Vec<Vec<f64>> =
                 self.cells.chunks(columns.len()).map(|cells| cells.iter().map(value).collect()).collect();
             let picture = heat_map(&format!("accuracy, {kind}"), &rows, &columns, &values);
             let path = path(&format!("-{kind}.png"));
-            picture.save(&path).map_err(|error| TrainingError::Config(format!("{}: {error}", path.display())))?;
-        }
-        Ok(())
+            picture.save(&path).map_err(|error| TrainingError::Config(format!("{}: {error}", path.display())))
+        };
+        draw("linear", |cell| cell.linear)?;
+        draw("neighbours", |cell| cell.neighbours)
     }
 
     /// The cell with the best linear probe.

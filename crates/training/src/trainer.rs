@@ -18,9 +18,9 @@ use sinter_sampling::Conditioner;
 
 use crate::checkpoint::{Averages, Checkpoint, Progress, weights_of};
 use crate::config::OnNonfinite;
+use crate::evaluate::{Evaluated, evaluator, weights_hash};
 use crate::generate::{Asked, Generation};
 use crate::journal::Journal;
-use crate::evaluate::{Evaluated, evaluator, weights_hash};
 use crate::run_directory::{Provenance, RunDirectory};
 use crate::summary::summarise;
 use crate::{Config, TrainingError, faults};

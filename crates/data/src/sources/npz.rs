@@ -42,9 +42,12 @@ pub fn open(path: &Path, stamps: &Stamps) -> Result<Arc<dyn Source>, DataError> 
         let numbers = array.data::<i64>().map_err(|error| DataError::corrupt(path, format!("`arr_1`: {error}")))?;
         for number in numbers {
             let number = number.map_err(damaged)?;
-            labels.push(u32::try_from(number).ok().filter(|&label| label < MOST_CLASSES).ok_or_else(|| {
-                DataError::corrupt(path, format!("`arr_1` holds {number}, which is no class"))
-            })?);
+            labels.push(
+                u32::try_from(number)
+                    .ok()
+                    .filter(|&label| label < MOST_CLASSES)
+                    .ok_or_else(|| DataError::corrupt(path, format!("`arr_1` holds {number}, which is no class")))?,
+            );
         }
         if labels.len() != n {
             return Err(DataError::corrupt(path, format!("`arr_1` has {} classes for {n} images", labels.len())));
@@ -81,7 +84,8 @@ mod tests {
         array.finish().unwrap();
         if let Some(labels) = labels {
             let shape = [labels.len() as u64];
-            let mut array = archive.array("arr_1", options()).unwrap().default_dtype().shape(&shape).begin_nd().unwrap();
+            let mut array =
+                archive.array("arr_1", options()).unwrap().default_dtype().shape(&shape).begin_nd().unwrap();
             array.extend(labels.iter().copied()).unwrap();
             array.finish().unwrap();
         }

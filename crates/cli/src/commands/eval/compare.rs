@@ -45,7 +45,9 @@ fn subject(record: &Record) -> String {
                 WeightsUsed::Raw => "raw weights".to_owned(),
                 WeightsUsed::Average(half_life) => format!("average of half-life {half_life}"),
             };
-            format!("{images} images, {weights}, {sampler}, {evaluations} evaluations, guidance {guidance}, seed {seed}")
+            format!(
+                "{images} images, {weights}, {sampler}, {evaluations} evaluations, guidance {guidance}, seed {seed}"
+            )
         }
     }
 }
