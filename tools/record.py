@@ -26,8 +26,8 @@ def processor():
 
 def newest(records):
     """The records of the last evaluation, by metric."""
-    last = max(record["protocol"]["images"] for record in records)
-    return [record for record in records if record["protocol"]["images"] == last]
+    last = max(record["protocol"]["subject"]["images"] for record in records)
+    return [record for record in records if record["protocol"]["subject"]["images"] == last]
 
 
 def total_minutes(minutes):
@@ -87,11 +87,11 @@ def main():
     ]
     if records:
         last = newest(records)
-        protocol = last[0]["protocol"]
+        subject, measurement = last[0]["protocol"]["subject"], last[0]["protocol"]["measurement"]
         lines += [
-            f"The last evaluation, after {protocol['images']:,} images: {protocol['sampler']},"
-            f" {protocol['evaluations']} network evaluations, guidance {protocol['guidance']:g},"
-            f" reference {protocol['reference']}.",
+            f"The last evaluation, after {subject['images']:,} images: {subject['sampler']},"
+            f" {subject['evaluations']} network evaluations, guidance {subject['guidance']:g},"
+            f" reference {measurement['reference']}.",
             "",
             "| metric | value | samples |",
             "|---|---:|---:|",

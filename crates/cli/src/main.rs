@@ -6,7 +6,6 @@ mod failure;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use sinter_kernels::allocations::Counting;
 
 use crate::arguments::{Arguments, Command};
@@ -19,7 +18,7 @@ static ALLOCATOR: Counting = Counting;
 fn main() -> ExitCode {
     sinter_kernels::allocator::keep_pages();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let outcome = match Arguments::parse().command {
+    let outcome = match Arguments::of_process().command {
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Sample(arguments) => commands::sample::run(&arguments),
         Command::Eval(arguments) => commands::eval::run(&arguments),

@@ -6,11 +6,16 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 24] = [
         &[],
         &["train"],
         &["sample"],
         &["eval"],
+        &["eval", "run"],
+        &["eval", "images"],
+        &["eval", "stats"],
+        &["eval", "compare"],
+        &["eval", "probe"],
         &["digest"],
         &["model"],
         &["model", "summary"],

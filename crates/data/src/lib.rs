@@ -84,6 +84,12 @@ pub trait Source: Send + Sync {
         0
     }
 
+    /// Centres and common standard deviation of the modes, where the examples are points of a mixture of round normal
+    /// distributions in the plane.
+    fn modes(&self) -> Option<(Vec<[f64; 2]>, f64)> {
+        None
+    }
+
     /// The example at `index`.
     ///
     /// # Errors

@@ -76,6 +76,11 @@ impl Store {
         Self { roots, cache, download }
     }
 
+    /// The user's cache folder, if there is one.
+    pub fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
+    }
+
     /// Checksums remembered in the cache folder.
     pub fn stamps(&self) -> Stamps {
         Stamps::new(self.cache.as_ref().map(|cache| cache.join("verified")))

@@ -265,6 +265,10 @@ impl Source for Toy2d {
         &self.class_names
     }
 
+    fn modes(&self) -> Option<(Vec<[f64; 2]>, f64)> {
+        self.config.distribution.modes()
+    }
+
     fn example(&self, index: u64) -> Result<Example, DataError> {
         if index >= self.len() {
             return Err(DataError::Index { name: self.name().to_owned(), index, len: self.len() });

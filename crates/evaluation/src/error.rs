@@ -16,13 +16,40 @@ pub enum EvaluationError {
         /// Why, and what to do.
         message: String,
     },
+    /// Images that do not fit the feature network, or each other.
+    #[error("{0}")]
+    Images(String),
+    /// A feature that is no number.
+    #[error("the features of image {image} hold {value}: the image or the feature network is damaged")]
+    NotFinite {
+        /// Which image, counted from 0.
+        image: usize,
+        /// What it is.
+        value: f32,
+    },
     /// The reference data could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A metric could not be computed.
     #[error(transparent)]
     Metric(#[from] MetricError),
-    /// A record could not be written.
+    /// A file of statistics that cannot be used.
+    #[error("{path}: {message}")]
+    Statistics {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A file that is no record.
+    #[error("{path} is no evaluation record: {message}")]
+    Record {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
         /// Which.

@@ -1,236 +1,361 @@
 //! Metrics on samples against a reference, prepared once and applied at every evaluation.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use sinter_data::Source;
-use sinter_metrics::{Confusion, Gaussian, Moments, Points, frechet, sliced_wasserstein};
-use sinter_process::random::{Key, Stream};
 
-use crate::pictures::{self, Spread};
-use crate::{
-    ClassifierFeatures, EvalConfig, EvaluationError, FeatureNetwork, MetricConfig, PixelFeatures, Protocol, Record,
-};
+use crate::features::{FeatureNetwork, FeaturesConfig};
+use crate::gathered::{Gathering, Needs, visit};
+use crate::measures::{Finding, Reference, measure, modes};
+use crate::pictures::{Reading, Spread};
+use crate::record::{Measurement, Protocol, Record, Subject};
+use crate::samples::is_point;
+use crate::statistics::{About, Statistics};
+use crate::{EvaluationError, MetricConfig, Samples};
 
-/// Images taken through a feature network at a time.
-const CHUNK: usize = 256;
-
-/// Generated images with what was asked of each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Samples {
-    /// Shape `[n, c, h, w]`.
-    pub shape: [usize; 4],
-    /// Pixels in -1..1, `[n, c, h, w]`.
-    pub pixels: Vec<f32>,
-    /// Class asked for, one an image.
-    pub classes: Option<Vec<u32>>,
-    /// Caption asked for, one an image.
-    pub captions: Option<Vec<String>>,
+/// What samples are compared with.
+#[derive(Clone)]
+pub struct ReferenceImages {
+    /// The images.
+    pub source: Arc<dyn Source>,
+    /// Name of the part of the data, such as `test`; empty where there is none.
+    pub part: String,
+    /// How many of them, from the first on; none: all.
+    pub limit: Option<u64>,
+    /// Statistics to take instead of the images, for Frechet distances.
+    pub statistics: Option<PathBuf>,
 }
 
-/// A metric with what it needs from the reference.
-enum Prepared {
-    Frechet { network: Box<dyn FeatureNetwork>, reference: Gaussian },
-    ClassifierAccuracy { classifier: Box<ClassifierFeatures> },
-    Detector { spread: Spread },
-    SlicedWasserstein { projections: usize, points: Vec<f64> },
+/// A feature network with what its metrics need.
+struct Opened {
+    config: FeaturesConfig,
+    network: Box<dyn FeatureNetwork>,
+    needs: Needs,
+    reference: Reference,
 }
 
-/// The metrics of one `[eval]` section.
+/// A number of metrics on one kind of data.
 pub struct Evaluator {
-    metrics: Vec<Prepared>,
-    reference: Arc<dyn Source>,
-    reference_name: String,
-    reference_images: u64,
+    metrics: Vec<MetricConfig>,
+    networks: Vec<Opened>,
+    spread: Option<Spread>,
+    reference: ReferenceImages,
+    about: About,
 }
 
 impl Evaluator {
-    /// Prepares every metric: reference statistics are computed here, once.
+    /// Prepares every metric: reference statistics are computed here, once, or taken from the folder `cache`, where they
+    /// are left for the next time.
     ///
-    /// `classifier` opens the classifier of a run directory.
+    /// `open` opens a feature network for images of a shape `[c, h, w]`.
     ///
     /// # Errors
     /// When a metric does not fit the data, or the reference cannot be read.
     pub fn new<E: From<EvaluationError>>(
-        config: &EvalConfig,
-        reference: Arc<dyn Source>,
-        mut classifier: impl FnMut(&str) -> Result<ClassifierFeatures, E>,
+        metrics: &[MetricConfig],
+        reference: ReferenceImages,
+        cache: Option<&Path>,
+        mut open: impl FnMut(&FeaturesConfig, [usize; 3]) -> Result<Box<dyn FeatureNetwork>, E>,
     ) -> Result<Self, E> {
-        let reference_images = config.reference_images.unwrap_or(u64::MAX).min(reference.len());
-        let mut evaluator = Self {
-            metrics: Vec::new(),
-            reference_name: format!("{} {}", reference.name(), config.reference),
-            reference,
-            reference_images,
-        };
-        for metric in &config.metrics {
-            let prepared = match metric {
-                MetricConfig::Frechet { features } => {
-                    let network: Box<dyn FeatureNetwork> = match features.as_str() {
-                        "pixels" => Box::new(PixelFeatures),
-                        run => Box::new(classifier(run)?),
-                    };
-                    let reference = evaluator.moments(network.as_ref())?;
-                    Prepared::Frechet { network, reference }
-                }
-                MetricConfig::ClassifierAccuracy { classifier: run } => {
-                    Prepared::ClassifierAccuracy { classifier: Box::new(classifier(run)?) }
-                }
-                MetricConfig::Detector {} => {
-                    let spread = Spread::of(evaluator.reference.as_ref())?;
-                    Prepared::Detector { spread }
-                }
-                MetricConfig::SlicedWasserstein { projections } => {
-                    Prepared::SlicedWasserstein { projections: *projections, points: evaluator.points()? }
+        let image = reference.source.shape();
+        let mut networks: Vec<Opened> = Vec::new();
+        let mut reference_needs: Vec<Needs> = Vec::new();
+        let pixels = FeaturesConfig::Pixels {};
+        for metric in metrics {
+            let features = metric.features().or(matches!(metric, MetricConfig::Modes {}).then_some(&pixels));
+            let Some(config) = features else { continue };
+            let place = match networks.iter().position(|opened| opened.config == *config) {
+                Some(place) => place,
+                None => {
+                    let network = open(config, image)?;
+                    let reference = Reference::default();
+                    networks.push(Opened { config: config.clone(), network, needs: Needs::default(), reference });
+                    reference_needs.push(Needs::default());
+                    networks.len() - 1
                 }
             };
-            evaluator.metrics.push(prepared);
+            fits(metric, networks[place].network.as_ref())?;
+            networks[place].needs = networks[place].needs.and(metric.needs());
+            reference_needs[place] = reference_needs[place].and(metric.reference_needs());
+        }
+
+        let images = reference.limit.unwrap_or(u64::MAX).min(reference.source.len());
+        let mut evaluator = Self {
+            metrics: metrics.to_vec(),
+            networks,
+            spread: None,
+            about: About {
+                reference: format!("{} {}", reference.source.name(), reference.part).trim_end().to_owned(),
+                reference_hash: reference.source.fingerprint(),
+                reference_images: images,
+                features: String::new(),
+                features_hash: String::new(),
+                quantization: if is_point(image) { "none" } else { "8 bits" }.to_owned(),
+            },
+            reference,
+        };
+        evaluator.prepare(&reference_needs, cache)?;
+        if metrics.contains(&MetricConfig::Detector {}) {
+            evaluator.spread = Some(Spread::of(evaluator.reference.source.as_ref())?);
+        }
+        if metrics.contains(&MetricConfig::Modes {}) && evaluator.reference.source.modes().is_none() {
+            let message = format!("{} is no mixture of Gaussians in the plane", evaluator.about.reference);
+            return Err(EvaluationError::Unfit { metric: "modes", message }.into());
         }
         Ok(evaluator)
     }
 
-    /// Calls `each` with the reference images, some at a time, as (pixels, shape).
-    fn visit(
-        &self,
-        mut each: impl FnMut(&[f32], [usize; 4]) -> Result<(), EvaluationError>,
-    ) -> Result<(), EvaluationError> {
-        let [c, h, w] = self.reference.shape();
-        for first in (0..self.reference_images).step_by(CHUNK) {
-            let last = (first + CHUNK as u64).min(self.reference_images);
-            let mut pixels = Vec::with_capacity((last - first) as usize * c * h * w);
-            for index in first..last {
-                pixels.extend(self.reference.example(index)?.pixels);
+    /// Fills in what the networks' metrics need of the reference.
+    fn prepare(&mut self, needs: &[Needs], cache: Option<&Path>) -> Result<(), EvaluationError> {
+        if let Some(path) = self.reference.statistics.clone() {
+            return self.take_statistics(&path, needs);
+        }
+        let mut missing = Vec::new();
+        for (place, needs) in needs.iter().enumerate() {
+            let statistics_alone = *needs == Needs { rows: 0, logits: false, ..*needs };
+            let cached = cache.filter(|_| statistics_alone).and_then(|folder| self.cached(place, folder));
+            match cached {
+                Some(statistics) if statistics.spatial.is_some() || !needs.spatial => {
+                    self.networks[place].reference = Reference {
+                        pooled: Some(statistics.pooled),
+                        spatial: statistics.spatial,
+                        ..Reference::default()
+                    };
+                }
+                _ if *needs == Needs::default() => {}
+                // Whoever computes one of the two statistics leaves both in the cache.
+                _ => missing.push((place, Needs { moments: true, spatial: needs.spatial, ..*needs })),
             }
-            each(&pixels, [(last - first) as usize, c, h, w])?;
+        }
+        let networks = missing.iter().map(|&(place, needs)| (self.networks[place].network.as_ref(), needs));
+        let mut gathering = Gathering::new(networks, self.reference.source.shape())?;
+        let images = if missing.is_empty() { 0 } else { self.about.reference_images };
+        visit(self.reference.source.as_ref(), images, |samples| gathering.push(&samples.pixels))?;
+        let gathered = gathering.finish()?;
+        for ((place, _), gathered) in missing.into_iter().zip(gathered) {
+            self.networks[place].reference = Reference::of(gathered)?;
+            if let Some(folder) = cache {
+                self.remember(place, folder);
+            }
         }
         Ok(())
     }
 
-    fn moments(&self, network: &dyn FeatureNetwork) -> Result<Gaussian, EvaluationError> {
-        let mut moments = None;
-        self.visit(|pixels, shape| push(&mut moments, network, pixels, shape))?;
-        gaussian(moments)
+    /// Takes statistics from a file instead of images.
+    fn take_statistics(&mut self, path: &Path, needs: &[Needs]) -> Result<(), EvaluationError> {
+        let refused = |message: String| EvaluationError::Statistics { path: path.into(), message };
+        let statistics = Statistics::read(path)?;
+        for (opened, needs) in self.networks.iter_mut().zip(needs) {
+            if needs.rows > 0 {
+                return Err(refused(format!(
+                    "statistics serve `frechet` alone; other metrics in {} need the reference's images",
+                    opened.network.name()
+                )));
+            }
+            if let Some(about) = &statistics.about
+                && (&about.features, &about.features_hash) != (&opened.network.name(), &opened.network.hash())
+            {
+                return Err(refused(format!(
+                    "they are of {} (weights {}), not of {} (weights {})",
+                    about.features,
+                    short_hash(&about.features_hash),
+                    opened.network.name(),
+                    short_hash(&opened.network.hash())
+                )));
+            }
+            opened.reference = Reference {
+                pooled: Some(statistics.pooled.clone()),
+                spatial: statistics.spatial.clone(),
+                ..Reference::default()
+            };
+        }
+        match statistics.about {
+            Some(about) => self.about = About { features: String::new(), features_hash: String::new(), ..about },
+            None => {
+                let bytes =
+                    std::fs::read(path).map_err(|source| EvaluationError::File { path: path.into(), source })?;
+                self.about.reference = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.about.reference_hash = hexadecimal(&Sha256::digest(bytes));
+                self.about.reference_images = 0;
+            }
+        }
+        Ok(())
     }
 
-    fn points(&self) -> Result<Vec<f64>, EvaluationError> {
-        let mut points = Vec::new();
-        self.visit(|pixels, _| {
-            points.extend(pixels.iter().map(|&x| f64::from(x)));
-            Ok(())
-        })?;
-        Ok(points)
+    /// What the statistics of a network's reference are of.
+    fn about(&self, place: usize) -> About {
+        let network = &self.networks[place].network;
+        About { features: network.name(), features_hash: network.hash(), ..self.about.clone() }
     }
 
-    /// Every metric on the samples. `protocol` says how they were drawn; what the reference adds is filled in.
+    /// Where a network's statistics are cached: the name is a hash of all that they are of.
+    fn cache_path(&self, place: usize, folder: &Path) -> PathBuf {
+        let about = serde_json::to_string(&self.about(place)).unwrap_or_default();
+        folder.join(format!("{}.npz", hexadecimal(&Sha256::digest(about))))
+    }
+
+    fn cached(&self, place: usize, folder: &Path) -> Option<Statistics> {
+        let path = self.cache_path(place, folder);
+        let statistics = path.is_file().then(|| Statistics::read(&path))?;
+        statistics
+            .inspect_err(|error| log::warn!("computed anew: {error}"))
+            .ok()
+            .filter(|statistics| statistics.about.as_ref() == Some(&self.about(place)))
+    }
+
+    fn remember(&self, place: usize, folder: &Path) {
+        if let Some(statistics) = self.statistics_of(place)
+            && let Err(error) = statistics.write(&self.cache_path(place, folder))
+        {
+            log::warn!("reference statistics are not kept for the next time: {error}");
+        }
+    }
+
+    fn statistics_of(&self, place: usize) -> Option<Statistics> {
+        let Reference { pooled, spatial, .. } = &self.networks[place].reference;
+        Some(Statistics { pooled: pooled.clone()?, spatial: spatial.clone(), about: Some(self.about(place)) })
+    }
+
+    /// The reference's statistics in the features of the first network, for a file.
+    pub fn statistics(&self) -> Option<Statistics> {
+        (!self.networks.is_empty()).then(|| self.statistics_of(0))?
+    }
+
+    /// Begins an evaluation.
     ///
     /// # Errors
-    /// When a metric needs what the samples do not have.
-    pub fn evaluate(&self, samples: &Samples, protocol: &Protocol) -> Result<Vec<Record>, EvaluationError> {
-        let n = samples.shape[0];
-        let protocol = Protocol {
-            reference: self.reference_name.clone(),
-            reference_hash: self.reference.fingerprint(),
-            reference_images: self.reference_images,
-            ..protocol.clone()
-        };
-        let record = |metric: String, value: f64| Record {
-            metric,
-            value,
-            n,
-            interval: None,
-            warnings: Vec::new(),
-            protocol: protocol.clone(),
-        };
+    /// When a feature network does not take the images.
+    pub fn begin(&self) -> Result<Evaluation<'_>, EvaluationError> {
+        let image = self.reference.source.shape();
+        let networks = self.networks.iter().map(|opened| (opened.network.as_ref(), opened.needs));
+        Ok(Evaluation {
+            evaluator: self,
+            gathering: Gathering::new(networks, image)?,
+            reading: self.spread.as_ref().map(|spread| Reading::new(self.reference.source.class_names(), spread)),
+            classes: Vec::new(),
+            image,
+            n: 0,
+        })
+    }
+}
+
+/// A metric's network has what it needs.
+fn fits(metric: &MetricConfig, network: &dyn FeatureNetwork) -> Result<(), EvaluationError> {
+    let (needs, gives) = (metric.needs(), network.gives());
+    let lacks = if needs.logits && !gives.logits {
+        "logits"
+    } else if needs.spatial && !gives.spatial {
+        "spatial features"
+    } else {
+        return Ok(());
+    };
+    Err(EvaluationError::Unfit { metric: metric.name(), message: format!("{} has no {lacks}", network.name()) })
+}
+
+/// One evaluation: samples come in portions and are not kept.
+pub struct Evaluation<'a> {
+    evaluator: &'a Evaluator,
+    gathering: Gathering<'a>,
+    reading: Option<Reading<'a>>,
+    classes: Vec<u32>,
+    image: [usize; 3],
+    n: usize,
+}
+
+impl Evaluation<'_> {
+    /// Takes more samples. How they are portioned changes nothing.
+    ///
+    /// # Errors
+    /// When samples have another shape than the reference, or do not have what a metric needs.
+    pub fn push(&mut self, samples: Samples) -> Result<(), EvaluationError> {
+        if samples.image() != self.image {
+            let (found, expected) = (samples.image(), self.image);
+            return Err(EvaluationError::Images(format!(
+                "images of {found:?} do not compare with images of {expected:?}"
+            )));
+        }
+        let samples = samples.quantized();
+        self.gathering.push(&samples.pixels)?;
+        if let Some(reading) = &mut self.reading {
+            reading.push(&samples)?;
+        }
+        self.classes.extend(samples.classes.iter().flatten());
+        self.n += samples.shape[0];
+        Ok(())
+    }
+
+    /// Every metric's numbers; `subject` says what the samples were.
+    ///
+    /// # Errors
+    /// When a metric has no value.
+    pub fn records(self, version: &str, subject: &Subject) -> Result<Vec<Record>, EvaluationError> {
+        let Self { evaluator, gathering, reading, classes, n, .. } = self;
+        if n == 0 {
+            return Err(EvaluationError::Images("there are no images to evaluate".into()));
+        }
+        let gathered = gathering.finish()?;
+        let source = evaluator.reference.source.as_ref();
+        let mut reading = reading;
         let mut records = Vec::new();
-        for metric in &self.metrics {
-            match metric {
-                Prepared::Frechet { network, reference } => {
-                    let mut moments = None;
-                    for (pixels, shape) in chunks(samples) {
-                        push(&mut moments, network.as_ref(), pixels, shape)?;
-                    }
-                    let distance = frechet(&gaussian(moments)?, reference)?;
-                    let mut entry = record(format!("FD[{}]-{n}", network.name()), distance.value);
-                    if distance.rank_deficient {
-                        entry.warnings.push("fewer samples than feature dimensions: biased upwards".into());
-                    }
-                    entry.protocol.features = network.name();
-                    entry.protocol.features_hash = network.hash();
-                    records.push(entry);
+        for metric in &evaluator.metrics {
+            let pixels = FeaturesConfig::Pixels {};
+            let features = metric.features().or(matches!(metric, MetricConfig::Modes {}).then_some(&pixels));
+            let place = features.and_then(|config| evaluator.networks.iter().position(|o| o.config == *config));
+            let findings = match (metric, place, source.modes()) {
+                (MetricConfig::Modes {}, Some(place), Some(centers)) => modes(&gathered[place].rows, &centers)?,
+                (_, Some(place), _) => {
+                    let Opened { network, reference, .. } = &evaluator.networks[place];
+                    let class_count = source.class_names().len();
+                    measure(metric, network.as_ref(), reference, &gathered[place], &classes, class_count)?
                 }
-                Prepared::ClassifierAccuracy { classifier } => {
-                    let asked = samples.classes.as_deref().ok_or(EvaluationError::Unfit {
-                        metric: "classifier_accuracy",
-                        message: "the samples were not asked for a class".into(),
-                    })?;
-                    let classes = self.reference.class_names().len();
-                    let mut confusion = Confusion::new(classes);
-                    let mut found = Vec::with_capacity(n);
-                    for (pixels, shape) in chunks(samples) {
-                        found.extend(classifier.classes(pixels, shape));
-                    }
-                    for (&asked, &found) in asked.iter().zip(&found) {
-                        confusion.record(asked, found)?;
-                    }
-                    let accuracy = confusion.accuracy();
-                    let mut entry = record(format!("accuracy[{}]-{n}", classifier.name()), accuracy.value());
-                    let interval = accuracy.wilson(0.95)?;
-                    entry.interval = Some([interval.lower, interval.upper]);
-                    entry.protocol.features = classifier.name();
-                    entry.protocol.features_hash = classifier.hash();
-                    records.push(entry);
-                }
-                Prepared::Detector { spread } => {
-                    for (name, value, interval) in pictures::read(samples, self.reference.class_names(), spread)? {
-                        let mut entry = record(format!("{name}-{n}"), value);
-                        entry.interval = interval;
-                        records.push(entry);
-                    }
-                }
-                Prepared::SlicedWasserstein { projections, points } => {
-                    let values: Vec<f64> = samples.pixels.iter().map(|&x| f64::from(x)).collect();
-                    let dimension = samples.shape[1..].iter().product();
-                    let directions = directions(*projections, dimension);
-                    let distance = sliced_wasserstein(
-                        Points::new(&values, dimension)?,
-                        Points::new(points, dimension)?,
-                        Points::new(&directions, dimension)?,
-                        2,
-                    )?;
-                    records.push(record(format!("SW2[{projections}]-{n}"), distance.value));
-                }
-            }
+                _ => reading.take().map_or(Ok(Vec::new()), Reading::finish)?,
+            };
+            let network = place.map(|place| evaluator.networks[place].network.as_ref());
+            let measurement = evaluator.measurement(metric, network);
+            records.extend(findings.into_iter().map(|finding| {
+                let mut warnings = finding.warnings.clone();
+                warnings.extend(network.and_then(FeatureNetwork::warning));
+                let Finding { value, deviation, interval, .. } = finding;
+                let protocol = Protocol {
+                    version: version.to_owned(),
+                    subject: subject.clone(),
+                    measurement: measurement.clone(),
+                };
+                Record { metric: finding.full_name(n), value, n, deviation, interval, warnings, protocol }
+            }));
         }
         Ok(records)
     }
 }
 
-fn chunks(samples: &Samples) -> impl Iterator<Item = (&[f32], [usize; 4])> {
-    let [_, c, h, w] = samples.shape;
-    samples.pixels.chunks(CHUNK * c * h * w).map(move |pixels| (pixels, [pixels.len() / (c * h * w), c, h, w]))
-}
-
-fn push(
-    moments: &mut Option<Moments>,
-    network: &dyn FeatureNetwork,
-    pixels: &[f32],
-    shape: [usize; 4],
-) -> Result<(), EvaluationError> {
-    let features = network.features(pixels, shape);
-    moments.get_or_insert_with(|| Moments::new(features.len() / shape[0])).push(&features)?;
-    Ok(())
-}
-
-fn gaussian(moments: Option<Moments>) -> Result<Gaussian, EvaluationError> {
-    let moments = moments.ok_or(EvaluationError::Unfit { metric: "frechet", message: "there are no images".into() })?;
-    Ok(moments.gaussian()?)
-}
-
-/// Random directions, row by row: always the same ones, so that distances compare.
-fn directions(count: usize, dimension: usize) -> Vec<f64> {
-    let key = Key::new(0, Stream::EVALUATION);
-    let mut values = vec![0.0; count * dimension];
-    for (i, row) in values.chunks_mut(dimension).enumerate() {
-        key.at(i as u64).fill_normal_f64(row);
+impl Evaluator {
+    fn measurement(&self, metric: &MetricConfig, network: Option<&dyn FeatureNetwork>) -> Measurement {
+        let mut settings = match serde_json::to_value(metric) {
+            Ok(Value::Object(settings)) => settings,
+            _ => Map::new(),
+        };
+        settings.shift_remove("features");
+        let about = &self.about;
+        Measurement {
+            settings,
+            features: network.map(FeatureNetwork::name).unwrap_or_default(),
+            features_hash: network.map(FeatureNetwork::hash).unwrap_or_default(),
+            quantization: about.quantization.clone(),
+            reference: about.reference.clone(),
+            reference_hash: about.reference_hash.clone(),
+            reference_images: about.reference_images,
+        }
     }
-    values
+}
+
+/// The first digits of a hash, for messages.
+fn short_hash(hash: &str) -> &str {
+    if hash.is_empty() { "none" } else { hash.get(..12).unwrap_or(hash) }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sinter_data::Source;
 use sinter_data::shapes::{Found, Requirements, detect, satisfies};
-use sinter_metrics::Proportion;
 
+use crate::measures::Finding;
 use crate::{EvaluationError, Samples};
 
 /// Reference images that the spread of positions and sizes is taken from.
@@ -51,9 +51,6 @@ impl Spread {
     }
 }
 
-/// One result: name, value, 95% interval.
-pub(crate) type Finding = (String, f64, Option<[f64; 2]>);
-
 /// The only object of an image, if there is just one.
 fn single(pixels: &[f32], shape: [usize; 3]) -> Result<Option<Found>, EvaluationError> {
     let reading = detect(pixels, shape).map_err(|error| unfit(error.to_string()))?;
@@ -62,45 +59,58 @@ fn single(pixels: &[f32], shape: [usize; 3]) -> Result<Option<Found>, Evaluation
 
 /// Share of samples that show what was asked for, by class or by caption, and for classes the spread of positions and
 /// sizes within a class relative to the data's (1: as wide as the data's, 0: always the same place).
-pub(crate) fn read(samples: &Samples, class_names: &[String], data: &Spread) -> Result<Vec<Finding>, EvaluationError> {
-    let [n, c, h, w] = samples.shape;
-    let images = samples.pixels.chunks(c * h * w);
-    if let Some(classes) = &samples.classes {
-        let mut right = 0;
-        let mut spread = Spread::default();
-        for (pixels, &class) in images.zip(classes) {
-            let name = class_names.get(class as usize).ok_or_else(|| unfit(format!("there is no class {class}")))?;
-            if let Some(found) = single(pixels, [c, h, w])?
-                && *name == format!("{} {}", found.colour.name(), found.pose.shape.name())
-            {
-                right += 1;
-                spread.add(class, &found);
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    class_names: &'a [String],
+    data: &'a Spread,
+    spread: Spread,
+    right: usize,
+    total: usize,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn new(class_names: &'a [String], data: &'a Spread) -> Self {
+        Self { class_names, data, spread: Spread::default(), right: 0, total: 0 }
+    }
+
+    /// Looks at some samples.
+    pub(crate) fn push(&mut self, samples: &Samples) -> Result<(), EvaluationError> {
+        let image = samples.image();
+        let images = samples.pixels.chunks(image.iter().product());
+        self.total += samples.shape[0];
+        if let Some(classes) = &samples.classes {
+            for (pixels, &class) in images.zip(classes) {
+                let name =
+                    self.class_names.get(class as usize).ok_or_else(|| unfit(format!("there is no class {class}")))?;
+                if let Some(found) = single(pixels, image)?
+                    && *name == format!("{} {}", found.colour.name(), found.pose.shape.name())
+                {
+                    self.right += 1;
+                    self.spread.add(class, &found);
+                }
             }
+            Ok(())
+        } else if let Some(captions) = &samples.captions {
+            for (pixels, caption) in images.zip(captions) {
+                let asked: Requirements = caption.parse().map_err(|error| unfit(format!("{caption:?}: {error}")))?;
+                let reading = detect(pixels, image).map_err(|error| unfit(error.to_string()))?;
+                self.right += usize::from(satisfies(&reading, &asked).all());
+            }
+            Ok(())
+        } else {
+            Err(unfit("the samples were asked for nothing; the detector needs class labels or captions".into()))
         }
-        let mut findings = vec![share("detector", right, n)?];
-        if let (Some(ours), Some(theirs)) = (spread.deviations(), data.deviations()) {
+    }
+
+    pub(crate) fn finish(self) -> Result<Vec<Finding>, EvaluationError> {
+        let mut findings = vec![Finding::share("detector", self.right, self.total)?];
+        if let (Some(ours), Some(theirs)) = (self.spread.deviations(), self.data.deviations()) {
             for (k, place) in PLACES.iter().enumerate() {
-                findings.push((format!("spread_{place}"), ours[k] / theirs[k], None));
+                findings.push(Finding::new(format!("spread_{place}"), ours[k] / theirs[k]));
             }
         }
         Ok(findings)
-    } else if let Some(captions) = &samples.captions {
-        let mut right = 0;
-        for (pixels, caption) in images.zip(captions) {
-            let asked: Requirements = caption.parse().map_err(|error| unfit(format!("{caption:?}: {error}")))?;
-            let reading = detect(pixels, [c, h, w]).map_err(|error| unfit(error.to_string()))?;
-            right += usize::from(satisfies(&reading, &asked).all());
-        }
-        Ok(vec![share("detector", right, n)?])
-    } else {
-        Err(unfit("the samples were asked for nothing; the detector needs class labels or captions".into()))
     }
-}
-
-fn share(name: &str, successes: usize, total: usize) -> Result<Finding, EvaluationError> {
-    let proportion = Proportion { successes: successes as u64, total: total as u64 };
-    let interval = proportion.wilson(0.95)?;
-    Ok((name.into(), proportion.value(), Some([interval.lower, interval.upper])))
 }
 
 fn unfit(message: String) -> EvaluationError {

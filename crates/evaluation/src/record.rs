@@ -4,18 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::EvaluationError;
 
 /// One measured number with its protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// True name, such as `FD[classifier:fashion-mnist]-2000`.
+    /// True name, such as `FD[classifier:fashion-mnist]-2k`.
     pub metric: String,
     /// The number.
     pub value: f64,
     /// Samples it was computed on.
     pub n: usize,
+    /// Standard deviation over splits or subsets, where the metric has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<f64>,
     /// 95% interval, where the metric has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
@@ -26,15 +30,43 @@ pub struct Record {
     pub protocol: Protocol,
 }
 
-/// What a number depends on: two numbers compare only if this is equal, but for what is being compared.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What a number depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
     /// Version of this program.
     pub version: String,
+    /// What was measured.
+    pub subject: Subject,
+    /// How it was measured: two numbers compare only where this is equal.
+    pub measurement: Measurement,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Subject {
+    /// Samples of a model.
+    Generated(Generated),
+    /// Images that were there.
+    Images {
+        /// Name of the folder, file or data set.
+        name: String,
+        /// Fingerprint of their content.
+        hash: String,
+    },
+}
+
+/// Samples of a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Generated {
     /// Training images seen by the weights.
     pub images: u64,
     /// Which weights.
     pub weights: WeightsUsed,
+    /// sha256 of those weights.
+    pub weights_hash: String,
+    /// Fingerprint of the data that they were trained on.
+    pub data_hash: String,
     /// Name of the sampler's plan, with its steps.
     pub sampler: String,
     /// sha256 of the plan.
@@ -45,20 +77,26 @@ pub struct Protocol {
     pub guidance: f64,
     /// Seed of the samples' noise.
     pub seed: u64,
+}
+
+/// How a number was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The metric's settings, but for its features.
+    pub settings: Map<String, Value>,
     /// Name of the feature network, where there is one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub features: String,
     /// Hash of its weights.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub features_hash: String,
+    /// How pixels were rounded before: `8 bits` as in image files, or `none` for points of the plane.
+    pub quantization: String,
     /// Name of the data, and which part of it, that samples were compared with.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reference: String,
     /// Fingerprint of that data.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reference_hash: String,
     /// Its images.
-    #[serde(default)]
     pub reference_images: u64,
 }
 
@@ -74,14 +112,14 @@ pub enum WeightsUsed {
 }
 
 impl Record {
-    /// Writes `<images>-<metric>.json` into a folder.
+    /// Writes `<name>-<metric>.json` into a folder.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, folder: &Path, images: u64) -> Result<PathBuf, EvaluationError> {
-        let name: String =
+    pub fn write(&self, folder: &Path, name: &str) -> Result<PathBuf, EvaluationError> {
+        let metric: String =
             self.metric.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        let path = folder.join(format!("{images}-{name}.json"));
+        let path = folder.join(format!("{name}-{metric}.json"));
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         let file_error = |source| EvaluationError::File { path: path.clone(), source };
@@ -89,4 +127,19 @@ impl Record {
         fs::write(&path, text).map_err(file_error)?;
         Ok(path)
     }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no record.
+    pub fn read(path: &Path) -> Result<Self, EvaluationError> {
+        let text = fs::read_to_string(path).map_err(|source| EvaluationError::File { path: path.into(), source })?;
+        serde_json::from_str(&text)
+            .map_err(|error| EvaluationError::Record { path: path.into(), message: error.to_string() })
+    }
+}
+
+/// A number of samples as names tell it: `50k`, `512`.
+pub(crate) fn short_count(n: usize) -> String {
+    if n > 0 && n.is_multiple_of(1000) { format!("{}k", n / 1000) } else { n.to_string() }
 }

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::draws::Draws;
 use crate::proportion::check_confidence;
 use crate::{Interval, MetricError};
 
@@ -43,11 +44,19 @@ impl Bootstrap {
         Ok(Replicates { sorted })
     }
 
+    /// The mean of `values` on resamples of them.
+    ///
+    /// # Errors
+    /// Those of [`replicates`](Self::replicates).
+    pub fn mean(&self, values: &[f64]) -> Result<Replicates, MetricError> {
+        let mean = |indices: &[usize]| indices.iter().map(|&index| values[index]).sum::<f64>() / indices.len() as f64;
+        self.replicates(values.len(), mean)
+    }
+
     /// The indices of one resample: `n` draws from `0..n`, each a function of (seed, resample, position) alone.
     fn indices(&self, replicate: u32, n: usize) -> Vec<usize> {
-        let key = mix(mix(self.seed) ^ u64::from(replicate));
-        let index = |position: u64| (u128::from(mix(key ^ position)) * n as u128) >> 64;
-        (0..n as u64).map(|position| index(position) as usize).collect()
+        let draws = Draws::new(self.seed, replicate.into());
+        (0..n as u64).map(|position| draws.below(position, n)).collect()
     }
 }
 
@@ -78,30 +87,11 @@ impl Replicates {
     }
 }
 
-/// A counter turned into 64 even bits: the output function of SplitMix64 (Steele, Lea and Flood 2014) one step on.
-fn mix(counter: u64) -> u64 {
-    let mut z = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 2000, seed: 7 };
-
-    fn mean_of<'a>(data: &'a [f64]) -> impl Fn(&[usize]) -> f64 + Sync + 'a {
-        |indices| indices.iter().map(|&i| data[i]).sum::<f64>() / indices.len() as f64
-    }
-
-    #[test]
-    fn mix_is_splitmix64() {
-        // The first outputs of SplitMix64 from the state 0, as published with its reference implementation.
-        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
-        assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0x6e78_9e6a_a1b9_65f4);
-    }
 
     #[test]
     fn draws_are_even_and_repeatable() {
@@ -121,7 +111,7 @@ mod tests {
         let data: Vec<f64> = (0..100).map(|i| (f64::from(i) * 0.618_033_988_749_894_9).fract()).collect();
         let mean = data.iter().sum::<f64>() / 100.0;
         let deviation = (data.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 100.0).sqrt();
-        let replicates = BOOTSTRAP.replicates(100, mean_of(&data)).unwrap();
+        let replicates = BOOTSTRAP.mean(&data).unwrap();
         // With 2000 resamples the estimate itself has a deviation of 1.6%.
         assert!((replicates.standard_error() / (deviation / 10.0) - 1.0).abs() < 0.06);
         let interval = replicates.interval(0.95).unwrap();

@@ -3,7 +3,11 @@
 use faer::{Mat, MatRef, Side};
 use serde::Serialize;
 
+use crate::full_rank::{trace, trace_of_root};
 use crate::{Gaussian, MetricError};
+
+/// From so many dimensions the faster route for full rank is tried; below, nobody waits for the slower one.
+const LARGE: usize = 256;
 
 /// How negative the smallest eigenvalue of a covariance may be, relative to the largest, before it counts as an error
 /// and not as rounding.
@@ -37,6 +41,14 @@ pub struct Frechet {
 /// `sqrt(S1) S2 sqrt(S1)` are the squared singular values of `F1^T F2`. Summing those instead of taking roots of
 /// eigenvalues keeps the digits that squaring would lose, also where the covariances are singular.
 ///
+/// From 256 dimensions on, covariances of certainly full rank take a route that is several times faster: `F` is the
+/// Cholesky factor L, and the eigenvalues are those of `L1^T S2 L1`. Full rank is certain where the samples are more
+/// than the dimensions and the smallest eigenvalue is estimated above `100 d eps` of the largest. Where the eigenvalues
+/// found say that their roots' sum may be wrong by 1e-10 of the traces, the singular values of `L1^T L2` replace them.
+///
+/// Features of any kind will do: those of an image as a whole, or of its places (Nash et al. 2021 call it sFID when
+/// these are Inception's first seven channels of `mixed_6/conv`, 17 x 17 places in one vector of 2023 values).
+///
 /// # Errors
 /// Different dimensions; a covariance with a truly negative eigenvalue; a decomposition that does not converge.
 pub fn frechet(a: &Gaussian, b: &Gaussian) -> Result<Frechet, MetricError> {
@@ -46,21 +58,27 @@ pub fn frechet(a: &Gaussian, b: &Gaussian) -> Result<Frechet, MetricError> {
     }
     let mean_term: f64 = a.mean().iter().zip(b.mean()).map(|(a, b)| (a - b).powi(2)).sum();
 
-    let (first, first_rank) = factor(a)?;
-    let (second, second_rank) = factor(b)?;
-    let roots = (first.transpose() * &second)
-        .singular_values()
-        .map_err(|_| MetricError::Decomposition { what: "singular value decomposition" })?;
-    let trace = |gaussian: &Gaussian| gaussian.covariance().iter().step_by(d + 1).sum::<f64>();
+    let fast = if d < LARGE { None } else { trace_of_root(a, b) };
+    let (root, ranks) = match fast {
+        Some(root) => (root, [d, d]),
+        None => {
+            let (first, first_rank) = factor(a)?;
+            let (second, second_rank) = factor(b)?;
+            let roots = (first.transpose() * &second)
+                .singular_values()
+                .map_err(|_| MetricError::Decomposition { what: "singular value decomposition" })?;
+            (roots.iter().sum(), [first_rank, second_rank])
+        }
+    };
     // Of equal Gaussians the terms cancel to rounding errors of either sign.
-    let covariance_term = (trace(a) + trace(b) - 2.0 * roots.iter().sum::<f64>()).max(0.0);
+    let covariance_term = (trace(a) + trace(b) - 2.0 * root).max(0.0);
 
     Ok(Frechet {
         value: mean_term + covariance_term,
         mean_term,
         covariance_term,
-        rank_deficient: first_rank.min(second_rank) < d,
-        ranks: [first_rank, second_rank],
+        rank_deficient: ranks[0].min(ranks[1]) < d,
+        ranks,
     })
 }
 
@@ -146,6 +164,28 @@ mod tests {
         };
         let value = frechet(&sample(0.0), &sample(0.3)).unwrap();
         assert!(value.value.is_finite() && value.rank_deficient && value.ranks[0] < n, "{value:?}");
+    }
+
+    /// The fast route against the slow one, and on any number of threads to the bit.
+    #[test]
+    fn both_routes_agree_on_full_rank() {
+        let d = LARGE + 3;
+        let sample = |n: usize, seed: u64| {
+            let mut moments = Moments::new(d);
+            let draws = crate::draws::Draws::new(seed, 0);
+            moments.push(&(0..(n * d) as u64).map(|i| draws.normal(i)).collect::<Vec<_>>()).unwrap();
+            moments.gaussian().unwrap()
+        };
+        let (a, b) = (sample(3 * d, 0), sample(4 * d, 1));
+        assert!(trace_of_root(&a, &b).is_some());
+        let fast = frechet(&a, &b).unwrap();
+        let (first, second) = (factor(&a).unwrap(), factor(&b).unwrap());
+        let roots = (first.0.transpose() * &second.0).singular_values().unwrap();
+        let slow = trace(&a) + trace(&b) - 2.0 * roots.iter().sum::<f64>();
+        assert!((fast.covariance_term / slow - 1.0).abs() < 1e-10, "{} and {slow}", fast.covariance_term);
+        assert!(fast.ranks == [first.1, second.1] && !fast.rank_deficient);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert_eq!(pool.install(|| frechet(&a, &b).unwrap()), fast);
     }
 
     #[test]

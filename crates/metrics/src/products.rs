@@ -1,7 +1,7 @@
 //! Inner products of all pairs of two point sets, a block of rows at a time.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::Points;
@@ -28,6 +28,19 @@ pub(crate) fn by_row<T: Send>(a: Points<'_>, b: Points<'_>, visit: impl Fn(usize
         })
         .collect();
     blocks.into_iter().flatten().collect()
+}
+
+/// A matrix cut into panels of `width` columns, the last one of fewer, each with the index of its first column.
+pub(crate) fn panels(mut matrix: MatMut<'_, f64>, width: usize) -> Vec<(usize, MatMut<'_, f64>)> {
+    let (columns, mut first) = (matrix.ncols(), 0);
+    let mut panels = Vec::with_capacity(columns.div_ceil(width));
+    while first < columns {
+        let (panel, rest) = matrix.split_at_col_mut(width.min(columns - first));
+        let next = first + panel.ncols();
+        panels.push((first, panel));
+        (matrix, first) = (rest, next);
+    }
+    panels
 }
 
 /// The squared length of every point.

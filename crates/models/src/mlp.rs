@@ -10,6 +10,7 @@ use sinter_kernels as kernels;
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig};
 use crate::initialization::{Initialization, Rule, Start};
+use crate::layers::tap;
 use crate::layers::trace::{self, Kind};
 use crate::layers::{Dropout, DropoutKey, Linear, Mlp};
 use crate::shape::DataShape;
@@ -125,7 +126,7 @@ impl ResidualMlp {
         let context = self.conditioning.forward(b, time_label, condition, dropout);
 
         let mut h = self.input.forward(x.reshape([b, 1, c * height * width])); // [b, 1, d]
-        for block in &self.blocks {
+        for (i, block) in self.blocks.iter().enumerate() {
             let modulation = block.modulation.forward(context.embedding.clone()); // [b, 3 d]
             let d = modulation.dims()[1] / 3;
             let part = |i: usize| modulation.clone().narrow(1, i * d, d);
@@ -134,6 +135,7 @@ impl ResidualMlp {
             let update = block.dropout.forward(block.mlp.forward_silu(update), context.dropout);
             trace::pointwise(Kind::Gate, &block.modulation.weight, h.dims());
             h = kernels::gate_residual(h, update, part(2)); // [b, 1, d]
+            tap::tokens("blocks", i, &h);
         }
         let modulation = self.output_modulation.forward(context.embedding); // [b, 2 d]
         let d = modulation.dims()[1] / 2;

@@ -10,7 +10,7 @@ use crate::classifier::ClassifierConfig;
 use crate::condition::Condition;
 use crate::dit::{Dit, DitConfig, PriorTargets};
 use crate::initialization::Initialization;
-use crate::layers::DropoutKey;
+use crate::layers::{DropoutKey, tap};
 use crate::mlp::{MlpConfig, ResidualMlp};
 use crate::shape::DataShape;
 use crate::song_unet::{SongUnet, SongUnetConfig};
@@ -185,6 +185,28 @@ impl Network {
             Self::Dit(network) => Some(network.prior_losses(time_label, targets)),
             Self::Unet(_) | Self::SongUnet(_) | Self::Mlp(_) => None,
         }
+    }
+
+    /// What each block makes of images, block after block: see [`tap`].
+    pub fn representations(
+        &self,
+        x: Tensor<4>,
+        time_label: Tensor<1>,
+        condition: &Condition,
+    ) -> Vec<tap::Representation> {
+        let parts = map_images(&x.device(), x.dims()[0], |images| {
+            let (start, count) = (images.start, images.len());
+            let (x, time_label) = (x.clone().narrow(0, start, count), time_label.clone().narrow(0, start, count));
+            tap::record(|| self.forward(x, time_label, &condition.slice(images), None)).1
+        });
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_default();
+        for part in parts {
+            for (all, part) in all.iter_mut().zip(part) {
+                all.features = Tensor::cat(vec![all.features.clone(), part.features], 0);
+            }
+        }
+        all
     }
 
     /// [`forward`](Self::forward) without dropout and gradients, the images shared among the CPU's threads.

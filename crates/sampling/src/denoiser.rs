@@ -1,6 +1,7 @@
 //! What a sampler needs of a model.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use sinter_models::layers::tap::Representation;
 use sinter_models::{Condition, Network};
 use sinter_process::{Parameterization, PathPoint};
 
@@ -11,6 +12,11 @@ pub trait Denoiser {
 
     /// The model's output at `x`, `[b, c, h, w]`, which lies on the model's own path at `point`.
     fn output(&self, x: Tensor<4>, point: &PathPoint, condition: &Condition) -> Tensor<4>;
+
+    /// What each block makes of `x`, as [`output`](Self::output) takes it; nothing where there are no blocks.
+    fn representations(&self, _x: Tensor<4>, _point: &PathPoint, _condition: &Condition) -> Vec<Representation> {
+        Vec::new()
+    }
 
     /// The prediction of clean data at a state `x = alpha x0 + sigma eps` of *any* path, `[b, c, h, w]`.
     ///
@@ -47,13 +53,25 @@ impl Denoiser for NetworkDenoiser {
     }
 
     fn output(&self, x: Tensor<4>, point: &PathPoint, condition: &Condition) -> Tensor<4> {
-        let [b, c, _, _] = x.dims();
-        let parameterization = &self.parameterization;
-        let label = parameterization.time_label.label(&parameterization.path, point);
-        let labels = values(&vec![label; b], &x.device(), x.dtype()); // [b]
-        let input = x.mul_scalar(parameterization.input_scale.scale(point));
+        let c = x.dims()[1];
+        let (input, labels) = self.asked(x, point);
         let output = self.network.predict(input, labels, condition); // [b, c or 2c, h, w]
         output.narrow(1, 0, c)
+    }
+
+    fn representations(&self, x: Tensor<4>, point: &PathPoint, condition: &Condition) -> Vec<Representation> {
+        let (input, labels) = self.asked(x, point);
+        self.network.representations(input, labels, condition)
+    }
+}
+
+impl NetworkDenoiser {
+    /// What the network reads: the scaled images `[b, c, h, w]` and their time labels `[b]`.
+    fn asked(&self, x: Tensor<4>, point: &PathPoint) -> (Tensor<4>, Tensor<1>) {
+        let parameterization = &self.parameterization;
+        let label = parameterization.time_label.label(&parameterization.path, point);
+        let labels = values(&vec![label; x.dims()[0]], &x.device(), x.dtype());
+        (x.mul_scalar(parameterization.input_scale.scale(point)), labels)
     }
 }
 

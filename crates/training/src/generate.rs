@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use sha2::{Digest, Sha256};
 use sinter_data::Source;
-use sinter_evaluation::{Protocol, Samples};
+use sinter_evaluation::{Generated, Samples};
 use sinter_sampling::{Conditioner, Denoiser, Guidance, Request, SamplingError, draw};
 use sinter_solvers::{Plan, Sampler};
 
@@ -55,10 +55,10 @@ pub struct Generation<'a> {
 }
 
 impl Generation<'_> {
-    /// Draws the samples; `progress` is told how many are done.
+    /// Draws all samples; `progress` is told how many are done.
     ///
     /// # Errors
-    /// When the sampler does not fit the model's path, or a caption its vocabulary.
+    /// As [`Generation::portions`].
     pub fn run(
         &self,
         denoiser: &dyn Denoiser,
@@ -66,33 +66,56 @@ impl Generation<'_> {
         device: &Device,
         mut progress: impl FnMut(usize),
     ) -> Result<Samples, TrainingError> {
+        let mut all: Option<Samples> = None;
+        self.portions(denoiser, conditioner, device, |portion| {
+            let all = match &mut all {
+                Some(all) => {
+                    all.shape[0] += portion.shape[0];
+                    all.pixels.extend(portion.pixels);
+                    all.classes.iter_mut().for_each(|classes| classes.extend(portion.classes.iter().flatten()));
+                    let captions = portion.captions.into_iter().flatten();
+                    all.captions.iter_mut().for_each(|all| all.extend(captions.clone()));
+                    all
+                }
+                None => all.insert(portion),
+            };
+            progress(all.shape[0]);
+            Ok(())
+        })?;
+        all.ok_or_else(|| TrainingError::Config("no samples were asked for".into()))
+    }
+
+    /// Draws the samples and hands them over `batch` at a time.
+    ///
+    /// # Errors
+    /// When the sampler does not fit the model's path, or a caption its vocabulary; and what `each` gives.
+    pub fn portions(
+        &self,
+        denoiser: &dyn Denoiser,
+        conditioner: &Conditioner,
+        device: &Device,
+        mut each: impl FnMut(Samples) -> Result<(), TrainingError>,
+    ) -> Result<(), TrainingError> {
         let plan = self.plan(denoiser)?;
         let shape = conditioner.shape();
         let image = [shape.channels, shape.height, shape.width];
-        let cycle = |list: &[u32]| (0..self.n).map(|i| list[i % list.len()]).collect::<Vec<_>>();
-        let classes = (!self.asked.classes.is_empty()).then(|| cycle(&self.asked.classes));
-        let captions = &self.asked.captions;
-        let captions: Option<Vec<String>> =
-            (!captions.is_empty()).then(|| (0..self.n).map(|i| captions[i % captions.len()].clone()).collect());
-
-        let mut pixels = Vec::with_capacity(self.n * image.iter().product::<usize>());
+        let Asked { classes, captions } = self.asked;
         let size = if self.batch == 0 { self.n.max(1) } else { self.batch };
         for first in (0..self.n).step_by(size) {
             let range = first..(first + size).min(self.n);
+            let classes: Option<Vec<u32>> =
+                (!classes.is_empty()).then(|| range.clone().map(|i| classes[i % classes.len()]).collect());
+            let captions: Option<Vec<String>> =
+                (!captions.is_empty()).then(|| range.clone().map(|i| captions[i % captions.len()].clone()).collect());
             let condition = conditioner
-                .condition(
-                    classes.as_ref().map(|classes| &classes[range.clone()]),
-                    captions.as_ref().map(|captions| &captions[range.clone()]),
-                    |_| false,
-                    device,
-                )
+                .condition(classes.as_deref(), captions.as_deref(), |_| false, device)
                 .map_err(|error| TrainingError::Config(error.to_string()))?;
             let request = Request { image, seed: self.seed, indices: range.start as u64..range.end as u64 };
             let drawn = draw(&plan, denoiser, self.guidance, &condition, &request, device)?;
-            pixels.extend(drawn.into_data().iter::<f32>());
-            progress(range.end);
+            let pixels = drawn.into_data().iter::<f32>().collect();
+            each(Samples { shape: [range.len(), image[0], image[1], image[2]], pixels, classes, captions })?;
         }
-        Ok(Samples { shape: [self.n, image[0], image[1], image[2]], pixels, classes, captions })
+        Ok(())
     }
 
     /// The sampler worked out for the model's path.
@@ -103,21 +126,20 @@ impl Generation<'_> {
         Ok(self.sampler.plan(&denoiser.parameterization().path).map_err(SamplingError::Sampler)?)
     }
 
-    /// The part of a record's protocol that says how the samples were drawn.
+    /// What a record says of how the samples were drawn; which weights drew them is left to the caller.
     ///
     /// # Errors
     /// As [`Generation::plan`].
-    pub fn protocol(&self, denoiser: &dyn Denoiser) -> Result<Protocol, TrainingError> {
+    pub fn generated(&self, denoiser: &dyn Denoiser) -> Result<Generated, TrainingError> {
         let plan = self.plan(denoiser)?;
         let text = serde_json::to_string(&plan).unwrap_or_default();
-        Ok(Protocol {
-            version: env!("CARGO_PKG_VERSION").into(),
+        Ok(Generated {
             sampler: plan.name.clone(),
             plan_hash: Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
             evaluations: plan.evaluations(),
             guidance: self.guidance.scale,
             seed: self.seed,
-            ..Protocol::default()
+            ..Generated::default()
         })
     }
 }

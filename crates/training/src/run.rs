@@ -1,13 +1,11 @@
 //! A run in use: its newest weights for sampling, evaluation, or as another run's features.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::Device;
 use sinter_data::{Source, Split};
-use sinter_evaluation::{ClassifierFeatures, Evaluator, WeightsUsed};
-use sinter_models::{Classifier, ModelConfig};
+use sinter_evaluation::WeightsUsed;
 use sinter_objectives::Method;
 use sinter_optimization::Part;
 use sinter_sampling::Conditioner;
@@ -89,50 +87,4 @@ impl Run {
             ref parts => Err(TrainingError::Config(format!("the method has {} networks, not one", parts.len()))),
         }
     }
-}
-
-/// The classifier of a run, as a feature network.
-///
-/// # Errors
-/// When the run is not a trained classifier.
-pub fn classifier(root: &str, device: &Device) -> Result<ClassifierFeatures, TrainingError> {
-    let path = PathBuf::from(root);
-    if !path.join("config.toml").is_file() {
-        return Err(TrainingError::Config(format!(
-            "{root} is not a run: train the classifier first, with the preset of configs/classifier/ that has this \
-             name, or name another run"
-        )));
-    }
-    let run = RunDirectory::open(&path)?;
-    let config = run.config()?;
-    let ModelConfig::Classifier(model) = &config.model else {
-        return Err(TrainingError::Config(format!("{root} is not the run of a classifier")));
-    };
-    let checkpoint = Checkpoint::latest(&run.checkpoints())?
-        .ok_or_else(|| TrainingError::Config(format!("{root} has no checkpoint yet")))?;
-    let source = config.data.open(Split::Train, config.seed)?;
-    let shape = *conditioner(source.as_ref())?.shape();
-    let half_life = config.ema.half_life.first().copied();
-    let network: Classifier = model
-        .build_adapted(config.adapters.as_ref(), &shape, device, config.seed)
-        .map_err(|p| TrainingError::Config(p.to_string()))?;
-    let network = checkpoint.load_module(network, half_life)?;
-    Ok(ClassifierFeatures {
-        name: config.name.clone(),
-        hash: checkpoint.digest()?,
-        classifier: network.valid(),
-        device: device.clone(),
-    })
-}
-
-/// The metrics of a configuration, prepared; none if it names none.
-///
-/// # Errors
-/// When a metric's classifier or the reference data cannot be opened.
-pub fn evaluator(config: &Config, device: &Device) -> Result<Option<Evaluator>, TrainingError> {
-    if config.eval.metrics.is_empty() {
-        return Ok(None);
-    }
-    let reference = config.data.open(config.eval.reference, config.seed)?;
-    Evaluator::new(&config.eval, reference, |run| classifier(run, device)).map(Some)
 }

@@ -11,16 +11,16 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use sinter_data::{Batch, Loader, LoaderConfig, Manifest, Source, Split};
-use sinter_evaluation::{Evaluator, WeightsUsed};
+use sinter_evaluation::{Evaluator, Generated, WeightsUsed};
 use sinter_objectives::{Clock, Method, MethodError, Setup, Tally};
 use sinter_optimization::Average;
 use sinter_sampling::Conditioner;
 
 use crate::checkpoint::{Averages, Checkpoint, Progress, weights_of};
 use crate::config::OnNonfinite;
+use crate::evaluate::{Evaluated, evaluator, weights_hash};
 use crate::generate::{Asked, Generation};
 use crate::journal::Journal;
-use crate::run::evaluator;
 use crate::run_directory::{Provenance, RunDirectory};
 use crate::summary::summarise;
 use crate::{Config, TrainingError, faults};
@@ -268,12 +268,16 @@ impl<'a> Trainer<'a> {
             let (n, batch, seed) = (config.n, config.batch, config.seed);
             let (sampler, guidance) = (&self.config.sample.sampler, self.config.sample.guidance);
             let generation = Generation { sampler, guidance, asked: &self.asked, n, batch, seed };
-            let mut protocol = generation.protocol(denoiser)?;
-            protocol.images = self.progress.images;
-            protocol.weights = self.averages.first().map_or(WeightsUsed::Raw, |(h, _)| WeightsUsed::Average(*h));
-            let samples = generation.run(denoiser, &self.conditioner, &self.device, |_| {})?;
-            for record in evaluator.evaluate(&samples, &protocol)? {
-                record.write(&self.run.evaluations(), self.progress.images)?;
+            let generated = Generated {
+                images: self.progress.images,
+                weights: self.averages.first().map_or(WeightsUsed::Raw, |(h, _)| WeightsUsed::Average(*h)),
+                weights_hash: weights_hash(self.method.as_ref(), weights.as_ref())?,
+                data_hash: self.loader.source().fingerprint(),
+                ..Generated::default()
+            };
+            let model = Evaluated { denoiser, conditioner: &self.conditioner, device: &self.device };
+            for record in model.measure(evaluator, &generation, &generated, |_| {})? {
+                record.write(&self.run.evaluations(), &self.progress.images.to_string())?;
                 scalars.push((format!("evaluation/{}", record.metric), record.value));
             }
         }

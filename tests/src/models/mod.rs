@@ -17,7 +17,7 @@ use crate::golden::{self, Case, Errors, File, Tolerance};
 
 /// The device under test: `SINTER_TEST_DEVICE`, the CPU if unset. Others need the feature of their name.
 #[allow(clippy::panic, reason = "the tests' device")]
-fn device() -> Device {
+pub(crate) fn device() -> Device {
     match std::env::var("SINTER_TEST_DEVICE").as_deref() {
         Err(_) | Ok("flex") => Device::flex(),
         #[cfg(feature = "wgpu")]
@@ -29,7 +29,7 @@ fn device() -> Device {
 }
 
 /// The CPU's; other devices multiply in another order and with other rounding.
-fn bound(on_the_cpu: f64) -> f64 {
+pub(crate) fn bound(on_the_cpu: f64) -> f64 {
     if device() == Device::flex() { on_the_cpu } else { 1e-3 }
 }
 

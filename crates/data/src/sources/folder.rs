@@ -236,19 +236,30 @@ impl Source for FolderSource {
 
 /// One image file as bytes `[c, h, w]` of the configured size.
 fn decode(path: &Path, config: &FolderConfig) -> Result<Vec<u8>, DataError> {
-    let image = ImageReader::open(path)
+    let image = fitted(on_background(open_image(path)?, config.background), config);
+    Ok(planes(&image, config.shape()[0]))
+}
+
+/// One image file, its transparent pixels on white.
+pub(super) fn read_image(path: &Path) -> Result<DynamicImage, DataError> {
+    Ok(on_background(open_image(path)?, default_background()))
+}
+
+fn open_image(path: &Path) -> Result<DynamicImage, DataError> {
+    ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|source| DataError::io(path, source))?
         .decode()
-        .map_err(|error| DataError::corrupt(path, format!("the image cannot be decoded ({error})")))?;
-    let image = fitted(on_background(image, config.background), config);
-    Ok(match config.channels {
-        Channels::Gray => image.to_luma8().into_raw(),
-        Channels::Rgb => {
-            let interleaved = image.to_rgb8().into_raw();
-            (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect()
-        }
-    })
+        .map_err(|error| DataError::corrupt(path, format!("the image cannot be decoded ({error})")))
+}
+
+/// An image's bytes `[c, h, w]`, in one channel or three.
+pub(super) fn planes(image: &DynamicImage, channels: usize) -> Vec<u8> {
+    if channels == 1 {
+        return image.to_luma8().into_raw();
+    }
+    let interleaved = image.to_rgb8().into_raw();
+    (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect()
 }
 
 /// The image without transparency.

@@ -50,6 +50,10 @@ impl Source for Subset {
         self.source.longest_caption()
     }
 
+    fn modes(&self) -> Option<(Vec<[f64; 2]>, f64)> {
+        self.source.modes()
+    }
+
     fn example(&self, index: u64) -> Result<Example, DataError> {
         match self.indices.get(index as usize) {
             Some(&index) => self.source.example(index),

@@ -6,7 +6,7 @@ use super::block::{BlockDesign, DitBlock, FinalLayer};
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{DropoutKey, PatchEmbedding, sine_cosine_positions, unpatchify};
+use crate::layers::{DropoutKey, PatchEmbedding, sine_cosine_positions, tap, unpatchify};
 use crate::routing::{ExpertsConfig, Routing, RoutingConfig};
 use crate::shape::DataShape;
 
@@ -104,9 +104,13 @@ impl Dit {
             true => Tensor::cat(vec![image, context.tokens()], 1), // [b, n + vectors, d]
             false => image,
         };
-        let tokens = blocks.iter().enumerate().fold(tokens, |tokens, (i, block)| match self.routing.get(i) {
-            None => block.forward(tokens, context),
-            Some(routing) => routing.through(tokens, context, |tokens| block.forward(tokens, context)),
+        let tokens = blocks.iter().enumerate().fold(tokens, |tokens, (i, block)| {
+            let tokens = match self.routing.get(i) {
+                None => block.forward(tokens, context),
+                Some(routing) => routing.through(tokens, context, |tokens| block.forward(tokens, context)),
+            };
+            tap::tokens("blocks", i, &tokens);
+            tokens
         });
         if self.in_context { tokens.narrow(1, 0, n) } else { tokens }
     }

@@ -11,6 +11,7 @@ mod norm;
 mod patch;
 mod position;
 mod resample;
+pub mod tap;
 mod time;
 pub mod trace;
 

@@ -5,7 +5,7 @@ use super::{Decoder, Encoder, NEARLY_ZERO, SongConditioning, SongUnetConfig};
 use crate::condition::Condition;
 use crate::conditioning::Context;
 use crate::initialization::{Initialization, Start};
-use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, ResampleFilter};
+use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, ResampleFilter, tap};
 use crate::shape::DataShape;
 use crate::unet::{AttentionBlock, BlockConfig, ResidualBlock};
 
@@ -162,13 +162,16 @@ impl SongUnet {
             }
             for block in &level.blocks {
                 h = block.forward(h, &context);
+                tap::maps("encoder", kept.len(), &h);
                 kept.push(h.clone());
             }
         }
 
         h = self.middle.iter().fold(h, |h, block| block.forward(h, &context));
+        tap::maps("middle", 0, &h);
 
         let (mut kept, mut output) = (kept.into_iter().rev(), None::<Tensor<4>>);
+        let mut decoded = 0;
         for level in &self.decoder {
             if let Some(up) = &level.up {
                 h = up.forward(h, &context);
@@ -176,6 +179,8 @@ impl SongUnet {
             }
             for (block, kept) in level.blocks.iter().zip(kept.by_ref()) {
                 h = block.forward(Tensor::cat(vec![h, kept], 1), &context);
+                tap::maps("decoder", decoded, &h);
+                decoded += 1;
             }
             if let Some(layer) = &level.output {
                 let made = layer.convolution.forward(layer.norm.forward_silu(h.clone()));

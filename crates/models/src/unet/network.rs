@@ -5,7 +5,7 @@ use super::{AttentionBlock, CaptionAttentionBlock, Downsample, Level, ResidualBl
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, pixel_shuffle, pixel_unshuffle};
+use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, pixel_shuffle, pixel_unshuffle, tap};
 use crate::routing::RoutingConfig;
 use crate::routing::masks::BlockMasks;
 use crate::shape::DataShape;
@@ -105,13 +105,16 @@ impl Unet {
 
         let mut kept = Vec::with_capacity(self.input_blocks.len());
         let mut h = pixel_unshuffle(x, self.patch); // [b, p p c, h / p, w / p]
-        for block in &self.input_blocks {
+        for (i, block) in self.input_blocks.iter().enumerate() {
             h = through(block, h);
+            tap::maps("input_blocks", i, &h);
             kept.push(h.clone());
         }
         h = through(&self.middle_block, h);
-        for (block, kept) in self.output_blocks.iter().zip(kept.into_iter().rev()) {
+        tap::maps("middle_block", 0, &h);
+        for (i, (block, kept)) in self.output_blocks.iter().zip(kept.into_iter().rev()).enumerate() {
             h = through(block, Tensor::cat(vec![h, kept], 1));
+            tap::maps("output_blocks", i, &h);
         }
         pixel_shuffle(self.output_convolution.forward(self.output_norm.forward_silu(h)), self.patch)
     }

@@ -16,14 +16,25 @@ use crate::parameters::{Array, Arrays};
 /// # Errors
 /// [`WeightsError`] if the file cannot be read, is damaged, or holds a tensor that is not floating-point.
 pub fn read(path: impl AsRef<Path>) -> Result<(Arrays, BTreeMap<String, String>), WeightsError> {
-    let path = path.as_ref();
+    read_as(path.as_ref(), floats)
+}
+
+/// As [`read`], with integers converted to floats: files made elsewhere count batches in them.
+pub(super) fn read_converted(path: &Path) -> Result<(Arrays, BTreeMap<String, String>), WeightsError> {
+    read_as(path, |view| floats(view).or_else(|| integers(view)))
+}
+
+fn read_as(
+    path: &Path,
+    convert: impl Fn(&TensorView) -> Option<Vec<f32>>,
+) -> Result<(Arrays, BTreeMap<String, String>), WeightsError> {
     let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), kind: "safetensors", reason };
     let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let mut arrays = Arrays::new();
     for (name, view) in file.iter() {
-        let Some(values) = floats(&view) else {
+        let Some(values) = convert(&view) else {
             let found = format!("{:?}", view.dtype());
             return Err(WeightsError::NotFloat { path: path.to_owned(), name: name.to_owned(), found });
         };
@@ -96,6 +107,16 @@ fn floats(view: &TensorView) -> Option<Vec<f32>> {
     })
 }
 
+/// The elements of a tensor of 32-bit or 64-bit integers.
+fn integers(view: &TensorView) -> Option<Vec<f32>> {
+    let data = view.data();
+    Some(match view.dtype() {
+        Dtype::I64 => elements(data, |bytes| i64::from_le_bytes(bytes) as f32),
+        Dtype::I32 => elements(data, |bytes| i32::from_le_bytes(bytes) as f32),
+        _ => return None,
+    })
+}
+
 pub(super) fn elements<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     data.as_chunks::<N>().0.iter().map(|bytes| value(*bytes)).collect()
 }
@@ -128,6 +149,17 @@ mod tests {
         fs::write(&path, b"not a header").unwrap();
         let message = read(&path).unwrap_err().to_string();
         assert!(message.contains("weights.safetensors is not a valid safetensors file"), "{message}");
+    }
+
+    #[test]
+    fn integers_are_taken_only_from_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        let bytes: Vec<u8> = [3i64, -4].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::I64, vec![2], &bytes).unwrap();
+        serialize_to_file([("count", view)], None, &path).unwrap();
+        assert!(matches!(read(&path), Err(WeightsError::NotFloat { .. })));
+        assert_eq!(read_converted(&path).unwrap().0["count"].values, [3.0, -4.0]);
     }
 
     #[test]

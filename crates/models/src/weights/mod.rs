@@ -96,15 +96,15 @@ pub fn read_any(path: impl AsRef<Path>, part: Option<&str>) -> Result<Arrays, We
     File::open(path).and_then(|file| file.take(9).read_to_end(&mut start)).map_err(refused)?;
     match (&start[..], part) {
         // The length of a header, then the header.
-        ([_, _, _, _, _, _, _, _, b'{'], None) => Ok(read(path)?.0),
+        ([_, _, _, _, _, _, _, _, b'{'], None) => Ok(file::read_converted(path)?.0),
         ([_, _, _, _, _, _, _, _, b'{'], Some(part)) => {
             let reason = format!("it has no parts, and so no `{part}`");
             Err(WeightsError::Format { path: path.to_owned(), kind: "PyTorch", reason })
         }
-        ([b'P', b'K', ..], _) => pytorch::read(path, part),
+        ([b'P', b'K', ..] | pytorch::OLD, _) => pytorch::read(path, part),
         _ => {
-            let reason = "neither safetensors nor an archive that PyTorch 1.6 or newer saved; load it in Python and save its \
-                          state_dict again";
+            let reason =
+                "neither safetensors nor a file that PyTorch saved; load it in Python and save its state_dict again";
             Err(WeightsError::Format { path: path.to_owned(), kind: "weights", reason: reason.into() })
         }
     }

@@ -31,31 +31,31 @@ impl Argument {
     }
 }
 
-/// Every `module.name` that the pickle would import, in the order of the file.
+/// Every `module.name` that the pickle at the start of `rest` would import, in the order of the file; `rest` is then what
+/// follows it.
 ///
 /// # Errors
 /// The reason, if it does not end as a pickle does, or imports something whose name it computes.
-pub(super) fn imports(pickle: &[u8]) -> Result<Vec<String>, String> {
+pub(super) fn imports(rest: &mut &[u8]) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     // The last two values that were pushed, and what was remembered, where they are text: a name for `STACK_GLOBAL`.
     let mut last: [Option<String>; 2] = [None, None];
     let mut memory: Vec<(u64, Option<String>)> = Vec::new();
     let mut remembered = 0;
-    let mut rest = pickle;
     loop {
-        let instruction = take(&mut rest, 1)?[0];
+        let instruction = take(rest, 1)?[0];
         let argument = Argument::of(instruction).ok_or(format!("unknown instruction {instruction:#04x}"))?;
         let argument = match argument {
-            Argument::Bytes(count) => take(&mut rest, count)?.to_vec(),
+            Argument::Bytes(count) => take(rest, count)?.to_vec(),
             Argument::Counted(width) => {
-                let count = number(take(&mut rest, width)?);
-                take(&mut rest, usize::try_from(count).unwrap_or(usize::MAX))?.to_vec()
+                let count = number(take(rest, width)?);
+                take(rest, usize::try_from(count).unwrap_or(usize::MAX))?.to_vec()
             }
             Argument::Lines(count) => {
                 let mut lines = Vec::new();
                 for _ in 0..count {
                     let length = rest.iter().position(|byte| *byte == b'\n').ok_or("it ends within a line")?;
-                    lines.extend_from_slice(&take(&mut rest, length + 1)?[..length]);
+                    lines.extend_from_slice(&take(rest, length + 1)?[..length]);
                     lines.push(b'.');
                 }
                 lines.pop();
@@ -109,7 +109,10 @@ fn number(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    /// Of a pickle that nothing follows.
+    fn imports(mut pickle: &[u8]) -> Result<Vec<String>, String> {
+        super::imports(&mut pickle)
+    }
 
     #[test]
     fn imports_of_both_kinds_are_found() {
@@ -121,6 +124,14 @@ mod tests {
         let four = b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94\x93h\x00h\x01\x93.";
         assert_eq!(imports(four), Ok(vec!["os.system".into(), "os.system".into()]));
         assert_eq!(imports(b"\x80\x02}q\x00X\x01\x00\x00\x00wK\x01s."), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_follows_is_left() {
+        let mut rest: &[u8] = b"\x80\x02N.\x80\x02cos\nsystem\n.data";
+        assert_eq!(super::imports(&mut rest), Ok(vec![]));
+        assert_eq!(super::imports(&mut rest), Ok(vec!["os.system".into()]));
+        assert_eq!(rest, b"data");
     }
 
     #[test]

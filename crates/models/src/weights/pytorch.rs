@@ -37,16 +37,25 @@ const ALLOWED: &[&str] = &[
 /// The longest pickle that is looked at: names, shapes and settings take a few megabytes at most.
 const LONGEST: u64 = 1 << 28;
 
-/// Every tensor of a file that PyTorch 1.6 or newer saved, as 32-bit floats, under its name in the file's dictionaries; of the
-/// entry `part` of the outermost one if it is given (`ema` of a training checkpoint).
+/// How a file begins that PyTorch 1.5 or older saved: a pickle of a fixed number.
+pub(super) const OLD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9";
+
+/// The pickles of such a file: that number, the format's version, the machine, the tensors, the order of their numbers.
+const OLD_PICKLES: usize = 5;
+
+/// Every tensor of a file that PyTorch saved, as 32-bit floats, under its name in the file's dictionaries; of the entry `part`
+/// of the outermost one if it is given (`ema` of a training checkpoint).
 ///
 /// # Errors
 /// [`WeightsError`] if the file cannot be read, is damaged, has no such part, or imports a type that weights do not
 /// need.
 pub(super) fn read(path: &Path, part: Option<&str>) -> Result<Arrays, WeightsError> {
     let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), kind: "PyTorch", reason };
-    let pickle = pickle_of(path)?;
-    let mut refused = imports(&pickle).map_err(damaged)?;
+    let (pickles, count) = pickles_of(path)?;
+    let (mut rest, mut refused) = (&pickles[..], Vec::new());
+    for _ in 0..count {
+        refused.extend(imports(&mut rest).map_err(damaged)?);
+    }
     refused.retain(|name| !ALLOWED.contains(&name.as_str()));
     refused.sort();
     refused.dedup();
@@ -69,19 +78,26 @@ pub(super) fn read(path: &Path, part: Option<&str>) -> Result<Arrays, WeightsErr
     tensors.into_iter().map(read).collect()
 }
 
-/// The pickle in the archive.
-fn pickle_of(path: &Path) -> Result<Vec<u8>, WeightsError> {
+/// The pickles of a file, and how many: one in an archive, several at the start of an older file.
+fn pickles_of(path: &Path) -> Result<(Vec<u8>, usize), WeightsError> {
     let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), kind: "PyTorch", reason };
-    let file = File::open(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    let refused = |source| WeightsError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(refused)?;
+    let mut pickles = Vec::new();
+    file.by_ref().take(OLD.len() as u64).read_to_end(&mut pickles).map_err(refused)?;
+    if pickles == OLD {
+        file.take(LONGEST).read_to_end(&mut pickles).map_err(refused)?;
+        return Ok((pickles, OLD_PICKLES));
+    }
     let mut archive = zip::ZipArchive::new(file).map_err(|error| damaged(error.to_string()))?;
     let mut names = archive.file_names().flatten().map(|name| name.into_owned());
     let name = names.find(|name| name == "data.pkl" || name.ends_with("/data.pkl"));
     drop(names);
     let name = name.ok_or_else(|| damaged("there is no data.pkl in it".into()))?;
     let entry = archive.by_name(&name).map_err(|error| damaged(error.to_string()))?;
-    let mut pickle = Vec::new();
-    entry.take(LONGEST).read_to_end(&mut pickle).map_err(|error| damaged(error.to_string()))?;
-    Ok(pickle)
+    pickles.clear();
+    entry.take(LONGEST).read_to_end(&mut pickles).map_err(|error| damaged(error.to_string()))?;
+    Ok((pickles, 1))
 }
 
 /// The elements, rounded to 32-bit floats.
@@ -122,6 +138,24 @@ mod tests {
         archive(&pickle.concat())
     }
 
+    /// The same as PyTorch 1.5 wrote it: pickles, then each storage's length and numbers.
+    fn old_checkpoint() -> Vec<u8> {
+        let pickles = [
+            [OLD, b"\x20\x6a\xa8\x50\x19."].concat(),
+            b"\x80\x02M\xe9\x03.".to_vec(),
+            b"\x80\x02}X\x0d\x00\x00\x00little_endian\x88s.".to_vec(),
+            [
+                b"\x80\x02}X\x04\x00\x00\x00part}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n((".as_slice(),
+                b"X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02NtQ",
+                b"K\x00K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRss.",
+            ]
+            .concat(),
+            b"\x80\x02]X\x01\x00\x00\x000a.".to_vec(),
+        ];
+        let numbers = [2u64.to_le_bytes().as_slice(), &1.5f32.to_le_bytes(), &(-2.0f32).to_le_bytes()].concat();
+        [pickles.concat(), numbers].concat()
+    }
+
     fn archive(pickle: &[u8]) -> Vec<u8> {
         let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -152,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn older_files_are_read_too() {
+        let tensor = Array { shape: vec![2], values: vec![1.5, -2.0] };
+        let all = read_bytes(&old_checkpoint(), None).unwrap();
+        assert_eq!(all, [("part.w".to_owned(), tensor.clone())].into());
+        assert_eq!(read_bytes(&old_checkpoint(), Some("part")).unwrap(), [("w".to_owned(), tensor)].into());
+        let name = b"collections\nOrderedDict".as_slice();
+        let bytes = old_checkpoint();
+        let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+        let bytes = [&bytes[..at], b"posix\nsystem", &bytes[at + name.len()..]].concat();
+        let message = read_bytes(&bytes, None).unwrap_err().to_string();
+        assert!(message.contains("posix.system"), "{message}");
+    }
+
+    #[test]
     fn a_pickle_that_imports_more_is_not_read() {
         let message = read_bytes(&archive(b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R."), None).unwrap_err();
         assert!(message.to_string().contains("posix.system"), "{message}");
@@ -163,12 +211,13 @@ mod tests {
         /// A flipped bit or a missing end gives an error or other numbers, never a panic.
         #[test]
         fn damage_is_an_error(at in any::<prop::sample::Index>(), bit in 0..8u8, end in any::<prop::sample::Index>()) {
-            let mut bytes = checkpoint();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            let _ = read_bytes(&bytes, None);
-            let cut = &checkpoint()[..end.index(bytes.len())];
-            prop_assert!(read_bytes(cut, None).is_err());
+            for whole in [checkpoint(), old_checkpoint()] {
+                let (at, end) = (at.index(whole.len()), end.index(whole.len()));
+                prop_assert!(read_bytes(&whole[..end], None).is_err());
+                let mut bytes = whole;
+                bytes[at] ^= 1 << bit;
+                let _ = read_bytes(&bytes, None);
+            }
         }
     }
 }

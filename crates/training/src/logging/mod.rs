@@ -10,6 +10,7 @@ mod canvas;
 pub mod curve;
 mod font;
 pub mod grid;
+pub mod heat_map;
 pub mod jsonl;
 pub mod progress;
 mod protobuf;
