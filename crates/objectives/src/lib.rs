@@ -6,15 +6,20 @@
 
 pub mod batch;
 pub mod classifier;
+pub mod consistency;
 pub mod denoising;
+pub mod distance;
 mod error;
 mod method;
 mod objective;
+pub mod question;
+pub mod scm;
 pub mod step;
 mod tally;
 
 pub use classifier::Classification;
 pub use denoising::Denoising;
+pub use distance::Distance;
 pub use error::MethodError;
 pub use method::{Clock, Inference, Map, Method, Setup, Weights};
 pub use objective::ObjectiveConfig;
