@@ -22,8 +22,8 @@ use sinter_sampling::{Conditioner, Denoiser, Guidance, NetworkDenoiser, data_at_
 use sinter_solvers::{End, Grid, Level};
 
 use super::pairs::{PairBatch, Pairs, PairsConfig};
-use super::reflow::Metric;
 use crate::adversarial::{Heads, HeadsConfig, discriminator_loss, generator_loss};
+use crate::distance::Distance;
 use crate::step::{self, Losses};
 use crate::{Clock, Denoising, Inference, Method, MethodError, Objective, Setup, Tally, Teacher, Weights, batch};
 
@@ -134,9 +134,9 @@ pub struct Regression {
     pub weight: f64,
     /// The pairs.
     pub pairs: PairsConfig,
-    /// What is made of the difference.
+    /// How the images are compared.
     #[serde(default)]
-    pub metric: Metric,
+    pub distance: Distance,
 }
 
 impl Objective for Dmd {
@@ -167,6 +167,7 @@ impl Objective for Dmd {
         if let Some(regression) = &self.regression {
             problems.check(weight(regression.weight), "regression.weight", "must be finite and not negative");
             problems.nest("regression.pairs", regression.pairs.validate());
+            problems.nest("regression.distance", regression.distance.validate());
         }
         if matches!(model, ModelConfig::Classifier(_)) {
             problems.push("type", "a classifier does not map noise to images: give `[model]` another type");
@@ -380,8 +381,8 @@ impl DmdMethod {
                     network.forward(input, labels, &asked, None)
                 });
                 let teachers = batch::images(&pairs.images.slice(range), device);
-                let distance = regression.metric.losses(image - teachers);
-                losses = losses.plus("loss/regression", distance * regression.weight);
+                let distances = regression.distance.losses(image, teachers);
+                losses = losses.plus("loss/regression", distances * regression.weight);
             }
             Ok(losses)
         })
