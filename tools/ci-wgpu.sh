@@ -25,10 +25,14 @@ fi
 export VK_ICD_FILENAMES=$driver
 export CUBECL_AUTOTUNE_LEVEL=0
 export SINTER_TEST_DEVICE=$device
+
+# One selection of packages and features, so that everything is built once.
+test=(cargo test --release -p sinter-models -p sinter-tests --features "sinter-models/$device,sinter-tests/$device")
+
 # The layers one by one, then whole small networks with their gradients against the CPU's.
-cargo test --release -p sinter-models --features "$device" --lib -- --include-ignored layers devices_agree "$@"
+"${test[@]}" --lib -- --include-ignored layers devices_agree "$@"
 
 # The smallest reference networks, where their files are.
 for network in model_dit_p4_nosigma model_dtr model_switch_dit model_edm_songunet_skip model_edm_precond; do
-    cargo test --release -p sinter-tests --features "$device" --test golden_models -- --test-threads 1 "$network"
+    "${test[@]}" --test golden_models -- --test-threads 1 "$network"
 done
