@@ -6,6 +6,7 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
+use crate::distillation::knowledge::Knowledge;
 use crate::{Classification, Denoising, Dmd, Method, MethodError, Reflow, Setup};
 
 /// The configuration of a training method: an `[objective]` section.
@@ -51,6 +52,8 @@ objectives! {
     Classifier(Classification),
     /// Matching a teacher's distribution by scores (DMD, DMD2).
     Dmd(Dmd),
+    /// One step to the images of a teacher's ODE.
+    Knowledge(Knowledge),
     /// Flow matching, or one-step distillation, on pairs that a teacher made.
     Reflow(Reflow),
 }
