@@ -84,8 +84,9 @@ pub trait Source: Send + Sync {
         0
     }
 
-    /// Centres and common standard deviation of the modes, where the examples are points of a mixture of round normal
-    /// distributions in the plane.
+    /// Centres and common standard deviation of the modes, where the examples are points in the plane around such: of a
+    /// mixture of round normal distributions, or of the fields of a board, each of which holds the circle of three
+    /// deviations.
     fn modes(&self) -> Option<(Vec<[f64; 2]>, f64)> {
         None
     }

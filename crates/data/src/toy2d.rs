@@ -72,11 +72,14 @@ impl Distribution {
         }
     }
 
-    /// Centres and common standard deviation of the modes, where the distribution is a mixture of round normal ones.
+    /// Centres and common standard deviation of the modes, where the distribution is a mixture of round normal ones or
+    /// the fields of a board.
     pub fn modes(self) -> Option<(Vec<[f64; 2]>, f64)> {
         let deviation = match self {
             Self::EightGaussians => CIRCLE.1,
             Self::TwentyFiveGaussians => GRID.1,
+            // A field counts as a mode whose third deviation is the circle inside it.
+            Self::Checkerboard => FIELD / 6.0,
             _ => return None,
         };
         Some(((0..self.parts().1).map(|part| self.centre(part)).collect(), deviation))
