@@ -26,11 +26,21 @@ pub enum Distance {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         c: Option<f64>,
     },
+    /// `(sqrt(|a - b|^2 + c^2) - c) / d` with `c = factor d` (Lee et al. 2024, section 4.2).
+    MeanPseudoHuber {
+        /// `c` over the number of elements, above 0.
+        #[serde(default = "published_factor")]
+        factor: f64,
+    },
     /// The mean over elements of `sqrt((a - b)^2 + c^2) - c`.
     ElementwisePseudoHuber {
         /// Where the square becomes the absolute difference, above 0.
         c: f64,
     },
+}
+
+fn published_factor() -> f64 {
+    0.00054
 }
 
 impl Distance {
@@ -51,6 +61,10 @@ impl Distance {
                 let c = c.unwrap_or_else(|| Self::default_c(a.len()));
                 over(&|difference| difference * difference + c * c / elements).sqrt() - c
             }
+            Self::MeanPseudoHuber { factor } => {
+                let c = factor * elements;
+                (over(&|difference| difference * difference + c * c / elements).sqrt() - c) / elements
+            }
             Self::ElementwisePseudoHuber { c } => over(&|difference| difference.hypot(c) - c) / elements,
         }
     }
@@ -66,6 +80,7 @@ impl Distance {
             Self::L1 => mean(difference.abs()),
             Self::Norm => above(square(difference), 0.0),
             Self::PseudoHuber { c } => above(square(difference), c.unwrap_or_else(|| Self::default_c(elements))),
+            Self::MeanPseudoHuber { factor } => above(square(difference), factor * elements as f64) / elements as f64,
             Self::ElementwisePseudoHuber { c } => mean(above(difference.square(), c)),
         }
     }
@@ -73,8 +88,14 @@ impl Distance {
     /// Every problem of the settings.
     pub fn validate(&self) -> Problems {
         let mut problems = Problems::new();
-        if let Self::PseudoHuber { c: Some(c) } | Self::ElementwisePseudoHuber { c } = *self {
-            problems.check(c > 0.0 && c.is_finite(), "c", "must be finite and above 0");
+        match *self {
+            Self::PseudoHuber { c: Some(c) } | Self::ElementwisePseudoHuber { c } => {
+                problems.check(c > 0.0 && c.is_finite(), "c", "must be finite and above 0");
+            }
+            Self::MeanPseudoHuber { factor } => {
+                problems.check(factor > 0.0 && factor.is_finite(), "factor", "must be finite and above 0");
+            }
+            _ => {}
         }
         problems
     }
@@ -91,12 +112,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Distance; 6] = [
+    const ALL: [Distance; 7] = [
         Distance::L2,
         Distance::L1,
         Distance::Norm,
         Distance::PseudoHuber { c: None },
         Distance::PseudoHuber { c: Some(0.3) },
+        Distance::MeanPseudoHuber { factor: 0.1 },
         Distance::ElementwisePseudoHuber { c: 0.1 },
     ];
 
@@ -113,6 +135,7 @@ mod tests {
             5.0,
             (25.0 + 0.00108f64.powi(2)).sqrt() - 0.00108,
             25.09f64.sqrt() - 0.3,
+            (25.16f64.sqrt() - 0.4) / 4.0,
             (9.01f64.sqrt() + 16.01f64.sqrt() - 0.2) / 4.0,
         ];
         for (distance, expected) in ALL.iter().zip(expected) {

@@ -4,6 +4,7 @@
 //! does everything else. To add one: its file with a config struct, one line in [`ObjectiveConfig`], one preset in
 //! `configs/`, one test.
 
+pub mod adversarial;
 pub mod batch;
 pub mod classifier;
 pub mod consistency;
@@ -22,6 +23,7 @@ mod teacher;
 pub use classifier::Classification;
 pub use denoising::Denoising;
 pub use distance::Distance;
+pub use distillation::dmd::Dmd;
 pub use distillation::reflow::Reflow;
 pub use error::MethodError;
 pub use method::{Clock, Inference, Map, Method, Setup, Training, Weights};
