@@ -6,9 +6,9 @@ use burn::tensor::{Tensor, activation};
 use crate::extension;
 
 /// `2 sqrt(2 / pi)`: the slope of the sigmoid in [`gelu_tanh`].
-pub(crate) const GELU_SLOPE: f64 = 1.595_769_121_605_730_7;
+pub const GELU_SLOPE: f64 = 1.595_769_121_605_730_7;
 /// The cubic coefficient of the tanh GELU.
-pub(crate) const GELU_CUBIC: f64 = 0.044_715;
+pub const GELU_CUBIC: f64 = 0.044_715;
 
 /// `x sigmoid(x)` (also called swish), the shape kept.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {

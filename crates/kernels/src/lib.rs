@@ -41,7 +41,7 @@ mod square_norm;
 #[cfg(all(test, feature = "flex"))]
 mod testing;
 
-pub use activation::{gelu_tanh, silu};
+pub use activation::{GELU_CUBIC, GELU_SLOPE, gelu_tanh, silu};
 pub use attention::{attention, packed_attention};
 pub use convolution::conv2d;
 pub use form::use_composed;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::{Problems, nearest};
 
 use crate::condition::Caption;
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{LayerNorm, Mlp, SelfAttention, trace};
 use crate::shape::DataShape;
@@ -224,12 +225,12 @@ impl CaptionEncoder {
         let b = tokens.dims()[0];
         let hidden = (mask.clone() - 1.0) * HIDE; // [b, m]
         trace::embedding(&self.words, [b, m, width]);
-        let mut x = words.select(0, tokens.reshape([b * m])).reshape([b, m, width]); // [b, m, e]
-        x = x + self.positions.val().unsqueeze_dim::<3>(0);
+        let x = words.select(0, tokens.reshape([b * m])).reshape([b, m, width]); // [b, m, e]
+        let mut x = Dual::from(x + self.positions.val().unsqueeze_dim::<3>(0));
         for block in &self.blocks {
             x = block.forward(x, hidden.clone()); // [b, m, e]
         }
-        let tokens = self.output_norm.forward(x);
+        let tokens = self.output_norm.forward(x).value;
         let weight = mask.clone() / mask.sum_dim(1); // [b, m]
         let pooled = (tokens.clone() * weight.unsqueeze_dim::<3>(2)).sum_dim(1).reshape([b, width]); // [b, e]
         EncodedCaption { tokens, mask: hidden, pooled }
@@ -266,7 +267,7 @@ impl CaptionBlock {
     }
 
     /// Tokens `[b, m, e]`, mask `[b, m]`.
-    fn forward(&self, x: Tensor<3>, mask: Tensor<2>) -> Tensor<3> {
+    fn forward(&self, x: Dual<3>, mask: Tensor<2>) -> Dual<3> {
         let x = x.clone() + self.attention.forward_masked(self.attention_norm.forward(x), mask);
         x.clone() + self.mlp.forward_gelu(self.mlp_norm.forward(x))
     }

@@ -138,7 +138,7 @@ impl Classifier {
 
     /// Images `[b, c, h, w]` to features `[b, d]`: what the logits are a linear function of, after a SiLU.
     pub fn features(&self, x: Tensor<4>) -> Tensor<2> {
-        let mut h = self.input.forward(x); // [b, c, h, w]
+        let mut h = self.input.forward(x.into()); // [b, c, h, w]
         for level in &self.levels {
             if let Some(halving) = &level.halving {
                 h = halving.forward(h);
@@ -149,13 +149,13 @@ impl Classifier {
         }
         let h = self.output_norm.forward_silu(h);
         let [b, c, height, width] = h.dims();
-        let mean = h.reshape([b, c, height * width]).mean_dim(2).reshape([b, c]); // [b, c]
-        self.features.forward(mean)
+        let mean = h.each(|h| h.reshape([b, c, height * width]).mean_dim(2).reshape([b, c])); // [b, c]
+        self.features.forward(mean).value
     }
 
     /// Features `[b, d]` to logits `[b, classes]`.
     pub fn logits(&self, features: Tensor<2>, dropout: Option<DropoutKey>) -> Tensor<2> {
-        self.logits.forward(self.dropout.forward(kernels::silu(features), dropout))
+        self.logits.forward(self.dropout.forward(kernels::silu(features).into(), dropout)).value
     }
 
     /// Images `[b, c, h, w]` to logits `[b, classes]`.

@@ -6,6 +6,7 @@ use sinter_kernels as kernels;
 
 use crate::caption::{CaptionConfig, CaptionEncoder, EncodedCaption};
 use crate::condition::Condition;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{ClassEmbedding, DropoutKey, Linear, TimeEmbedding};
 use crate::shape::DataShape;
@@ -48,11 +49,11 @@ pub(crate) struct ConditioningConfig<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// SiLU of the vector `[b, d]`: every block begins with it.
-    pub(crate) embedding: Tensor<2>,
+    pub(crate) embedding: Dual<2>,
     /// The time's part of that vector alone, before SiLU.
-    pub(crate) time: Tensor<2>,
+    pub(crate) time: Dual<2>,
     /// The other parts: the class's and the caption's, where there are any.
-    pub(crate) others: Vec<Tensor<2>>,
+    pub(crate) others: Vec<Dual<2>>,
     /// As the network was given them, `[b]`.
     pub(crate) time_label: Tensor<1>,
     pub(crate) caption: Option<EncodedCaption>,
@@ -61,9 +62,9 @@ pub(crate) struct Context {
 
 impl Context {
     /// The parts of the vector as tokens `[b, parts, d]`, the time's first.
-    pub(crate) fn tokens(&self) -> Tensor<3> {
-        let parts = std::iter::once(&self.time).chain(&self.others).cloned().collect();
-        Tensor::stack(parts, 1)
+    pub(crate) fn tokens(&self) -> Dual<3> {
+        let parts = std::iter::once(&self.time).chain(&self.others).cloned();
+        Dual::cat(parts.map(|part| part.each(|x| x.unsqueeze_dim::<3>(1))).collect(), 1)
     }
 }
 
@@ -96,7 +97,7 @@ impl Conditioning {
     pub(crate) fn forward(
         &self,
         batch: usize,
-        time_label: Tensor<1>,
+        time_label: Dual<1>,
         condition: &Condition,
         dropout: Option<DropoutKey>,
     ) -> Context {
@@ -106,12 +107,13 @@ impl Conditioning {
         }
         let time = self.time.mlp.forward_silu(features); // [b, d]
         let mut others = Vec::new();
-        others.extend(self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch)));
+        let class = self.class.as_ref().and_then(|table| table.forward(condition.class.clone(), batch));
+        others.extend(class.map(Dual::from));
         let caption = self.caption.as_ref().map(|encoder| encoder.forward(condition.caption.as_ref(), batch));
         if let (Some(layer), Some(caption)) = (&self.caption_mean, &caption) {
-            others.push(layer.forward(caption.pooled.clone()));
+            others.push(layer.forward(caption.pooled.clone().into()));
         }
         let embedding = others.iter().fold(time.clone(), |sum, other| sum + other.clone());
-        Context { embedding: kernels::silu(embedding), time, others, time_label, caption, dropout }
+        Context { embedding: dual::silu(embedding), time, others, time_label: time_label.value, caption, dropout }
     }
 }

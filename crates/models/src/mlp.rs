@@ -1,14 +1,13 @@
 //! A residual network for points in the plane and other data without an image's structure.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
-use sinter_kernels as kernels;
 
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig};
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::tap;
 use crate::layers::trace::{self, Kind};
@@ -117,31 +116,32 @@ impl ResidualMlp {
     /// `[b, c, h, w]` and time labels `[b]` to `[b, c, h, w]`.
     pub fn forward(
         &self,
-        x: Tensor<4>,
-        time_label: Tensor<1>,
+        x: impl Into<Dual<4>>,
+        time_label: impl Into<Dual<1>>,
         condition: &Condition,
         dropout: Option<DropoutKey>,
-    ) -> Tensor<4> {
+    ) -> Dual<4> {
+        let x = x.into();
         let [b, c, height, width] = x.dims();
-        let context = self.conditioning.forward(b, time_label, condition, dropout);
+        let context = self.conditioning.forward(b, time_label.into(), condition, dropout);
 
-        let mut h = self.input.forward(x.reshape([b, 1, c * height * width])); // [b, 1, d]
+        let mut h = self.input.forward(x.each(|x| x.reshape([b, 1, c * height * width]))); // [b, 1, d]
         for (i, block) in self.blocks.iter().enumerate() {
             let modulation = block.modulation.forward(context.embedding.clone()); // [b, 3 d]
             let d = modulation.dims()[1] / 3;
-            let part = |i: usize| modulation.clone().narrow(1, i * d, d);
+            let part = |i: usize| modulation.clone().each(|x| x.narrow(1, i * d, d));
             trace::pointwise(Kind::ModulatedNorm, &block.modulation.weight, h.dims());
-            let update = kernels::layer_norm_modulate(h.clone(), part(0), part(1), EPSILON);
+            let update = dual::layer_norm_modulate(h.clone(), part(0), part(1), EPSILON);
             let update = block.dropout.forward(block.mlp.forward_silu(update), context.dropout);
             trace::pointwise(Kind::Gate, &block.modulation.weight, h.dims());
-            h = kernels::gate_residual(h, update, part(2)); // [b, 1, d]
-            tap::tokens("blocks", i, &h);
+            h = dual::gate_residual(h, update, part(2)); // [b, 1, d]
+            tap::tokens("blocks", i, &h.value);
         }
         let modulation = self.output_modulation.forward(context.embedding); // [b, 2 d]
         let d = modulation.dims()[1] / 2;
-        let (shift, scale) = (modulation.clone().narrow(1, 0, d), modulation.narrow(1, d, d));
+        let part = |i: usize| modulation.clone().each(|x| x.narrow(1, i * d, d));
         trace::pointwise(Kind::ModulatedNorm, &self.output_modulation.weight, h.dims());
-        let h = kernels::layer_norm_modulate(h, shift, scale, EPSILON);
-        self.output.forward(h).reshape([b, c, height, width])
+        let h = dual::layer_norm_modulate(h, part(0), part(1), EPSILON);
+        self.output.forward(h).each(|h| h.reshape([b, c, height, width]))
     }
 }

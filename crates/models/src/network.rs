@@ -9,6 +9,7 @@ use crate::adapters::{self, AdaptersConfig};
 use crate::classifier::ClassifierConfig;
 use crate::condition::Condition;
 use crate::dit::{Dit, DitConfig, PriorTargets};
+use crate::dual::Dual;
 use crate::initialization::Initialization;
 use crate::layers::{DropoutKey, tap};
 use crate::mlp::{MlpConfig, ResidualMlp};
@@ -145,6 +146,18 @@ impl Network {
         condition: &Condition,
         dropout: Option<DropoutKey>,
     ) -> Tensor<4> {
+        self.forward_dual(x, time_label, condition, dropout).value
+    }
+
+    /// [`forward`](Self::forward), and how its output moves as images and time labels do: the derivative along their
+    /// tangents. What is asked for stays.
+    pub fn forward_dual(
+        &self,
+        x: impl Into<Dual<4>>,
+        time_label: impl Into<Dual<1>>,
+        condition: &Condition,
+        dropout: Option<DropoutKey>,
+    ) -> Dual<4> {
         match self {
             Self::Unet(network) => network.forward(x, time_label, condition, dropout),
             Self::SongUnet(network) => network.forward(x, time_label, condition, dropout),

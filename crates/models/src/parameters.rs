@@ -333,7 +333,7 @@ mod tests {
 
     fn forward(module: &Either, x: Tensor<2>) -> Tensor<2> {
         let Either::Stack(stack) = module;
-        stack.rest.iter().fold(stack.first.forward(x), |x, mlp| mlp.forward_silu(x))
+        stack.rest.iter().fold(stack.first.forward(x.into()), |x, mlp| mlp.forward_silu(x)).value
     }
 
     #[test]

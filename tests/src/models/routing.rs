@@ -61,8 +61,8 @@ pub(super) fn routers(file: &File, reference: &Reference, errors: &mut Errors) -
         let (key, usage) = (name("topk_onehot_all_t"), network.usage().swap_remove(block));
         errors.compare(&key, &values(usage)?, &read(file, &key)?, Tolerance::Absolute(0.0))?;
         let tokens = network.tokens(x.clone(), time.clone(), &condition, block);
-        let time = network.conditioning.time.forward(time.clone());
-        let mask = experts.mask(tokens, time);
+        let time = network.conditioning.time.forward(time.clone().into());
+        let mask = experts.mask(tokens.into(), time).value;
         errors.compare(&name("mask"), &values(mask)?, &read(file, &name("mask"))?, output())?;
     }
     Ok(())

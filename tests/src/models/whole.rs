@@ -82,8 +82,8 @@ pub(super) fn intermediates(file: &File, reference: &Reference, errors: &mut Err
     for key in file.keys() {
         let Some(name) = key.strip_prefix("out64.mid.") else { continue };
         let found = match name {
-            "x_emb" => values(network.patch_embedding.forward(x.clone()))?,
-            "t_emb" => values(network.conditioning.time.forward(time.clone()))?,
+            "x_emb" => values(network.patch_embedding.forward(x.clone().into()).value)?,
+            "t_emb" => values(network.conditioning.time.forward(time.clone().into()).value)?,
             "block0" => values(network.tokens(x.clone(), time.clone(), &condition, 1))?,
             _ => return Err(format!("{key} is not understood")),
         };

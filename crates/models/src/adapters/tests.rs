@@ -146,7 +146,7 @@ fn outputs_are_those_of_the_equations() {
     let Some(Adapter::LowRank(adapter)) = &layer.adapter else { panic!("no adapter") };
     let y = x.clone().matmul(layer.weight.val()) + layer.bias.val().unsqueeze();
     let expected = y + x.clone().matmul(adapter.down.val()).matmul(adapter.up.val()) * 2.5;
-    assert_close(&values(&layer.forward(x.clone())), &values(&expected), 1e-6);
+    assert_close(&values(&layer.forward(x.clone().into()).value), &values(&expected), 1e-6);
 
     let layer = of(AdapterConfig::Bottleneck { width: 2 });
     let Some(Adapter::Bottleneck(adapter)) = &layer.adapter else { panic!("no adapter") };
@@ -155,7 +155,7 @@ fn outputs_are_those_of_the_equations() {
     // The tanh form of GELU as a sigmoid.
     let gelu = h.clone() / ((h.clone() + h.powi_scalar(3) * 0.044715) * -1.595_769_1).exp().add_scalar(1.0);
     let expected = y + gelu.matmul(adapter.up.val()) + adapter.up_bias.val().unsqueeze();
-    assert_close(&values(&layer.forward(x)), &values(&expected), 1e-5);
+    assert_close(&values(&layer.forward(x.into()).value), &values(&expected), 1e-5);
 }
 
 /// A bottleneck on a convolution is the one of a linear layer on each pixel.
@@ -169,9 +169,9 @@ fn a_bottleneck_takes_images_pixel_by_pixel() {
     };
     let y = normal::<4>(2, [2, 4, 3, 3], &device);
     let x = normal::<4>(3, [2, 5, 3, 3], &device);
-    let image = Adapter::<4>::Bottleneck(bottleneck.clone()).forward(x, y.clone(), 1);
+    let image = Adapter::<4>::Bottleneck(bottleneck.clone()).forward(x.into(), y.clone().into(), 1).value;
     let pixels = y.permute([0, 2, 3, 1]); // [b, h, w, c]
-    let linear = Adapter::<2>::Bottleneck(bottleneck).forward(pixels.clone(), pixels);
+    let linear = Adapter::<2>::Bottleneck(bottleneck).forward(pixels.clone().into(), pixels.into()).value;
     assert_close(&values(&image), &values(&linear.permute([0, 3, 1, 2])), 1e-6);
 }
 

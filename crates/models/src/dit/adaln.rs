@@ -1,12 +1,11 @@
 //! Blocks with adaptive layer norms: adaLN, and adaLN-Zero with gates (section 3.2).
 
 use burn::module::Module;
-use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::DitConfig;
 use super::block::{BlockDesign, EPSILON, NormedCrossAttention, to_caption};
 use crate::conditioning::Context;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Start};
 use crate::layers::trace::{self, Kind};
 use crate::layers::{Dropout, Linear, Mlp, SelfAttention};
@@ -43,27 +42,27 @@ impl AdalnBlock {
     }
 
     /// `[b, n, d]` to `[b, n, d]`.
-    pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>, context: &Context) -> Dual<3> {
         let [attention, mlp] = self.modulations(context);
 
         trace::pointwise(Kind::ModulatedNorm, &self.modulation.weight, x.dims());
-        let h = kernels::layer_norm_modulate(x.clone(), attention.shift, attention.scale, EPSILON); // [b, n, d]
+        let h = dual::layer_norm_modulate(x.clone(), attention.shift, attention.scale, EPSILON); // [b, n, d]
         let h = self.dropout.0.forward(self.attention.forward(h), context.dropout);
         let x = self.add(x, h, attention.gate);
 
         let x = to_caption(self.cross_attention.as_ref(), x, context);
 
         trace::pointwise(Kind::ModulatedNorm, &self.modulation.weight, x.dims());
-        let h = kernels::layer_norm_modulate(x.clone(), mlp.shift, mlp.scale, EPSILON); // [b, n, d]
+        let h = dual::layer_norm_modulate(x.clone(), mlp.shift, mlp.scale, EPSILON); // [b, n, d]
         let h = self.dropout.1.forward(self.mlp.forward_gelu(h), context.dropout);
         self.add(x, h, mlp.gate)
     }
 
     /// `x + gate h`, or `x + h`.
-    fn add(&self, x: Tensor<3>, h: Tensor<3>, gate: Option<Tensor<2>>) -> Tensor<3> {
+    fn add(&self, x: Dual<3>, h: Dual<3>, gate: Option<Dual<2>>) -> Dual<3> {
         let Some(gate) = gate else { return x + h };
         trace::pointwise(Kind::Gate, &self.modulation.weight, h.dims());
-        kernels::gate_residual(x, h, gate)
+        dual::gate_residual(x, h, gate)
     }
 
     /// Of attention and of the two-layer network.
@@ -83,9 +82,9 @@ impl AdalnBlock {
 
 /// What one part of a block takes from the condition, `[b, d]` each.
 struct Modulation {
-    shift: Tensor<2>,
-    scale: Tensor<2>,
-    gate: Option<Tensor<2>>,
+    shift: Dual<2>,
+    scale: Dual<2>,
+    gate: Option<Dual<2>>,
 }
 
 /// The layer after the last block, with an adaptive layer norm.
@@ -106,10 +105,10 @@ impl AdalnFinalLayer {
     }
 
     /// `[b, n, d]` to `[b, n, p p c]`.
-    pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>, context: &Context) -> Dual<3> {
         let [shift, scale] = vectors(&self.modulation, context);
         trace::pointwise(Kind::ModulatedNorm, &self.modulation.weight, x.dims());
-        self.projection.forward(kernels::layer_norm_modulate(x, shift, scale, EPSILON))
+        self.projection.forward(dual::layer_norm_modulate(x, shift, scale, EPSILON))
     }
 }
 
@@ -122,8 +121,8 @@ fn start(config: &DitConfig) -> Start {
 }
 
 /// `N` vectors `[b, d]` that a linear layer makes of the condition.
-fn vectors<const N: usize>(layer: &Linear, context: &Context) -> [Tensor<2>; N] {
+fn vectors<const N: usize>(layer: &Linear, context: &Context) -> [Dual<2>; N] {
     let all = layer.forward(context.embedding.clone()); // [b, N d]
     let width = all.dims()[1] / N;
-    std::array::from_fn(|i| all.clone().narrow(1, i * width, width))
+    std::array::from_fn(|i| all.clone().each(|x| x.narrow(1, i * width, width)))
 }

@@ -9,6 +9,7 @@ use super::DitConfig;
 use super::adaln::{AdalnBlock, AdalnFinalLayer};
 use super::pre_norm::{PreNormBlock, PreNormFinalLayer};
 use crate::conditioning::Context;
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Start};
 use crate::layers::{CrossAttention, LayerNorm};
 
@@ -64,7 +65,7 @@ impl DitBlock {
     }
 
     /// `[b, n, d]` to `[b, n, d]`.
-    pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>, context: &Context) -> Dual<3> {
         match self {
             Self::Adaln(block) => block.forward(x, context),
             Self::PreNorm(block) => block.forward(x, context),
@@ -94,7 +95,7 @@ impl FinalLayer {
     }
 
     /// `[b, n, d]` to `[b, n, p p c]`.
-    pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>, context: &Context) -> Dual<3> {
         match self {
             Self::Adaln(layer) => layer.forward(x, context),
             Self::PreNorm(layer) => layer.forward(x),
@@ -131,15 +132,15 @@ impl NormedCrossAttention {
     }
 
     /// `[b, n, d]` to `[b, n, d]`, looking at `others` `[b, m, e]` but for those that `mask` `[b, m]` hides.
-    pub(super) fn forward(&self, x: Tensor<3>, others: Tensor<3>, mask: Option<Tensor<2>>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>, others: Dual<3>, mask: Option<Tensor<2>>) -> Dual<3> {
         x.clone() + self.attention.forward(self.norm.forward(x), others, mask)
     }
 }
 
 /// Tokens `[b, n, d]` after attention to the caption, where there is one.
-pub(super) fn to_caption(layer: Option<&NormedCrossAttention>, x: Tensor<3>, context: &Context) -> Tensor<3> {
+pub(super) fn to_caption(layer: Option<&NormedCrossAttention>, x: Dual<3>, context: &Context) -> Dual<3> {
     match (layer, &context.caption) {
-        (Some(layer), Some(caption)) => layer.forward(x, caption.tokens.clone(), Some(caption.mask.clone())),
+        (Some(layer), Some(caption)) => layer.forward(x, caption.tokens.clone().into(), Some(caption.mask.clone())),
         _ => x,
     }
 }

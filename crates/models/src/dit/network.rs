@@ -5,6 +5,7 @@ use super::DitConfig;
 use super::block::{BlockDesign, DitBlock, FinalLayer};
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{DropoutKey, PatchEmbedding, sine_cosine_positions, tap, unpatchify};
 use crate::routing::{ExpertsConfig, Routing, RoutingConfig};
@@ -73,22 +74,23 @@ impl Dit {
     /// Images `[b, c, h, w]` and time labels `[b]` to `[b, c, h, w]`, or `[b, 2 c, h, w]` with a learned variance.
     pub fn forward(
         &self,
-        x: Tensor<4>,
-        time_label: Tensor<1>,
+        x: impl Into<Dual<4>>,
+        time_label: impl Into<Dual<1>>,
         condition: &Condition,
         dropout: Option<DropoutKey>,
-    ) -> Tensor<4> {
+    ) -> Dual<4> {
+        let x = x.into();
         let [b, _, h, w] = x.dims();
-        let context = self.conditioning.forward(b, time_label, condition, dropout);
+        let context = self.conditioning.forward(b, time_label.into(), condition, dropout);
         let tokens = self.through(&self.blocks, x, &context); // [b, n, d]
         let patches = self.final_layer.forward(tokens, &context); // [b, n, p p c]
-        unpatchify(patches, h / self.patch, w / self.patch, self.patch)
+        patches.each(|patches| unpatchify(patches, h / self.patch, w / self.patch, self.patch))
     }
 
     /// The image's tokens `[b, n, d]` that leave the first `blocks` blocks.
     pub fn tokens(&self, x: Tensor<4>, time_label: Tensor<1>, condition: &Condition, blocks: usize) -> Tensor<3> {
-        let context = self.conditioning.forward(x.dims()[0], time_label, condition, None);
-        self.through(&self.blocks[..blocks.min(self.blocks.len())], x, &context)
+        let context = self.conditioning.forward(x.dims()[0], time_label.into(), condition, None);
+        self.through(&self.blocks[..blocks.min(self.blocks.len())], x.into(), &context).value
     }
 
     /// Numbers that belong to the network and are not trained: the table of positions.
@@ -97,11 +99,11 @@ impl Dit {
     }
 
     /// Images `[b, c, h, w]` to tokens `[b, n, d]`, through some blocks.
-    fn through(&self, blocks: &[DitBlock], x: Tensor<4>, context: &Context) -> Tensor<3> {
+    fn through(&self, blocks: &[DitBlock], x: Dual<4>, context: &Context) -> Dual<3> {
         let image = self.patch_embedding.forward(x) + self.positions.clone(); // [b, n, d]
         let n = image.dims()[1];
         let tokens = match self.in_context {
-            true => Tensor::cat(vec![image, context.tokens()], 1), // [b, n + vectors, d]
+            true => Dual::cat(vec![image, context.tokens()], 1), // [b, n + vectors, d]
             false => image,
         };
         let tokens = blocks.iter().enumerate().fold(tokens, |tokens, (i, block)| {
@@ -109,9 +111,9 @@ impl Dit {
                 None => block.forward(tokens, context),
                 Some(routing) => routing.through(tokens, context, |tokens| block.forward(tokens, context)),
             };
-            tap::tokens("blocks", i, &tokens);
+            tap::tokens("blocks", i, &tokens.value);
             tokens
         });
-        if self.in_context { tokens.narrow(1, 0, n) } else { tokens }
+        if self.in_context { tokens.each(|tokens| tokens.narrow(1, 0, n)) } else { tokens }
     }
 }

@@ -2,11 +2,11 @@
 //! cross-attention (section 3.2).
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 
 use super::DitConfig;
 use super::block::{BlockDesign, EPSILON, NormedCrossAttention, to_caption};
 use crate::conditioning::Context;
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Dropout, LayerNorm, Linear, Mlp, SelfAttention};
 
@@ -44,7 +44,7 @@ impl PreNormBlock {
     }
 
     /// `[b, n, d]` to `[b, n, d]`.
-    pub(super) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>, context: &Context) -> Dual<3> {
         let h = self.attention.forward(self.attention_norm.forward(x.clone())); // [b, n, d]
         let x = x + self.dropout.0.forward(h, context.dropout);
 
@@ -77,7 +77,7 @@ impl PreNormFinalLayer {
     }
 
     /// `[b, n, d]` to `[b, n, p p c]`.
-    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Dual<3>) -> Dual<3> {
         self.projection.forward(self.norm.forward(x))
     }
 }

@@ -25,8 +25,8 @@ impl Dit {
 
     /// What every gate gives the experts of its block, `[b, experts]` each, for time labels `[b]`.
     pub fn gates(&self, time_label: Tensor<1>) -> Vec<Tensor<2>> {
-        let time = self.conditioning.time.forward(time_label); // [b, d]
-        self.experts().map(|experts| experts.probabilities(time.clone())).collect()
+        let time = self.conditioning.time.forward(time_label.into()); // [b, d]
+        self.experts().map(|experts| experts.probabilities(time.clone()).value).collect()
     }
 
     /// Which experts every block takes for each task: ones and zeros `[tasks, experts]`, a block after the other; none

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 use super::*;
 use crate::condition::Condition;
 use crate::conditioning::Context;
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Start};
 use crate::layers::Linear;
 use crate::parameters;
@@ -110,8 +111,8 @@ fn experts_of_zero_change_nothing() {
         weights.extend(parameters::read(&plain).unwrap());
         let network = parameters::write(network, weights).unwrap();
         let run = |network: &Dit| {
-            let (x, time) = (normal(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device) * 100.0);
-            values(&network.forward(x, time, &Condition::none(), None))
+            let (x, time) = (normal::<4>(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device) * 100.0);
+            values(&network.forward(x, time, &Condition::none(), None).value)
         };
         assert_eq!(run(&network), run(&plain));
     }
@@ -128,9 +129,9 @@ fn experts_are_chosen_by_time_alone() {
         let network = randomized(Dit::new(&config, &shape, &mut Initialization::new(0, &device)));
         let usage: Vec<Vec<f32>> = network.usage().iter().map(values).collect();
         for (task, image, class) in [(0, 0, 0), (0, 1, 3), (13, 0, 0), (13, 2, 4)] {
-            let x = normal(image, [1, 3, 8, 8], &device);
+            let x = normal::<4>(image, [1, 3, 8, 8], &device);
             let class = Condition::of_class(Tensor::from_data([class], &device));
-            let y = network.forward(x, Tensor::from_data([task as f32], &device), &class, None);
+            let y = network.forward(x, Tensor::<1>::from_data([task as f32], &device), &class, None).value;
             let gradients = parameters::gradients(&network, &y.square().sum().backward());
             for (block, usage) in usage.iter().enumerate() {
                 let gradient = values(&gradients[&format!("routing.{block}.weight")]);
@@ -170,7 +171,7 @@ fn it_starts_at_zero() {
     for block in DESIGNS {
         let network = Dit::new(&DitConfig { block, ..small() }, &shape, &mut Initialization::new(0, &device));
         let (x, time) = (normal::<4>(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device));
-        let y = network.forward(x.clone(), time.clone(), &Condition::none(), None);
+        let y = network.forward(x.clone(), time.clone(), &Condition::none(), None).value;
         assert_eq!(values(&y), vec![0.0; 2 * 3 * 8 * 8], "{block:?}");
         let after = |blocks| values(&network.tokens(x.clone(), time.clone(), &Condition::none(), blocks));
         assert_eq!(after(0) == after(2), block == BlockDesign::AdalnZero, "{block:?}");
@@ -196,8 +197,8 @@ fn adaln_is_adaln_zero_with_open_gates() {
     }
     let gated = parameters::write(build(BlockDesign::AdalnZero), arrays).unwrap();
     let run = |network: &Dit| {
-        let (x, time) = (normal(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device) * 100.0);
-        values(&network.forward(x, time, &Condition::none(), None))
+        let (x, time) = (normal::<4>(0, [2, 3, 8, 8], &device), normal::<1>(1, [2], &device) * 100.0);
+        values(&network.forward(x, time, &Condition::none(), None).value)
     };
     assert_close(&run(&adaln), &run(&gated), 1e-6);
 }
@@ -205,7 +206,8 @@ fn adaln_is_adaln_zero_with_open_gates() {
 /// Tokens of a condition `[b, d]` that has a time and nothing else.
 fn told(time: Tensor<2>) -> Context {
     let time_label = Tensor::zeros([time.dims()[0]], &time.device());
-    Context { embedding: time.clone(), time, others: Vec::new(), time_label, caption: None, dropout: None }
+    let (embedding, time) = (time.clone().into(), time.into());
+    Context { embedding, time, others: Vec::new(), time_label, caption: None, dropout: None }
 }
 
 /// Without modulation, adaLN's block is a plain one whose norms have weights of one.
@@ -225,7 +227,8 @@ fn blocks_of_all_designs_share_their_form() {
     adaln.modulation = Linear::new(16, 4 * 16, Start::Zero, &mut Initialization::new(0, &device));
     (plain.attention, plain.mlp) = (adaln.attention.clone(), adaln.mlp.clone());
     let (x, context) = (normal::<3>(0, [2, 5, 16], &device), told(normal(1, [2, 16], &device)));
-    assert_close(&values(&plain.forward(x.clone(), &context)), &values(&adaln.forward(x, &context)), 1e-5);
+    let (found, expected) = (plain.forward(x.clone().into(), &context), adaln.forward(x.into(), &context));
+    assert_close(&values(&found.value), &values(&expected.value), 1e-5);
 }
 
 /// The condition's tokens are among the image's: attention takes them in, and they are gone at the end.
@@ -236,11 +239,12 @@ fn in_context_the_condition_is_a_token() {
     let network = randomized(Dit::new(&config, &latents(4), &mut Initialization::new(0, &device)));
     let (x, time) = (normal::<4>(0, [2, 4, 32, 32], &device), normal::<1>(1, [2], &device));
     let class = Condition::of_class(Tensor::from_data([1i64, 3], &device));
-    let context = network.conditioning.forward(2, time.clone(), &class, None);
+    let context = network.conditioning.forward(2, time.clone().into(), &class, None);
     assert_eq!(context.tokens().dims(), [2, 2, 16]);
     // Where they stand does not matter.
     let image = network.tokens(x.clone(), time.clone(), &class, 0);
-    let first = network.blocks[0].forward(Tensor::cat(vec![context.tokens(), image], 1), &context);
+    let tokens = Dual::cat(vec![context.tokens(), image.into()], 1);
+    let first = network.blocks[0].forward(tokens, &context).value;
     let found = network.tokens(x, time, &class, 1);
     assert_eq!(found.dims(), [2, 256, 16]);
     assert_close(&values(&found), &values(&first.narrow(1, 2, 256)), 1e-5);
@@ -252,9 +256,10 @@ fn cross_attention_to_one_vector_adds_a_map_of_it() {
     let device = Device::flex();
     let layer = randomized(NormedCrossAttention::to_condition(&small(), &mut Initialization::new(0, &device)));
     let (x, vector) = (normal::<3>(0, [2, 5, 16], &device), normal::<2>(1, [2, 16], &device));
-    let added = layer.attention.projection.forward(layer.attention.value.forward(vector.clone())); // [b, d]
-    let expected = x.clone() + added.unsqueeze_dim::<3>(1);
-    assert_close(&values(&layer.forward(x, told(vector).tokens(), None)), &values(&expected), 1e-5);
+    let added = layer.attention.projection.forward(layer.attention.value.forward(vector.clone().into())); // [b, d]
+    let expected = x.clone() + added.value.unsqueeze_dim::<3>(1);
+    let found = layer.forward(x.into(), told(vector).tokens(), None);
+    assert_close(&values(&found.value), &values(&expected), 1e-5);
 }
 
 /// Attention and everything else knows tokens apart by their positions only: without them (a patch embedding that
@@ -266,7 +271,10 @@ fn every_token_is_treated_alike() {
     let network = randomized(Dit::new(&small(), &shape, &mut Initialization::new(0, &device)));
     let x = normal::<3>(0, [1, 8, 16], &device);
     let context = told(normal(1, [1, 16], &device));
-    let through = |x: Tensor<3>| network.blocks.iter().fold(x, |x, block| block.forward(x, &context));
+    let through = |x: Tensor<3>| {
+        let through = network.blocks.iter().fold(Dual::from(x), |x, block| block.forward(x, &context));
+        through.value
+    };
     let (there, back) = (values(&through(x.clone()).flip([1])), values(&through(x.flip([1]))));
     assert_close(&there, &back, 1e-5);
 }
@@ -277,8 +285,8 @@ fn images_need_not_be_square() {
     let config = DitConfig { patch: 4, learned_variance: true, ..small() };
     let shape = DataShape::images(2, 8, 16);
     let network = randomized(Dit::new(&config, &shape, &mut Initialization::new(0, &device)));
-    let x = normal(0, [3, 2, 8, 16], &device);
-    assert_eq!(network.forward(x, normal(1, [3], &device), &Condition::none(), None).dims(), [3, 4, 8, 16]);
+    let (x, time) = (normal::<4>(0, [3, 2, 8, 16], &device), normal::<1>(1, [3], &device));
+    assert_eq!(network.forward(x, time, &Condition::none(), None).dims(), [3, 4, 8, 16]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use crate::adapters::AdapterConfig;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule};
 
 /// A small addition to a layer, trained while the layer stays as it is; at the start it adds zero.
@@ -72,15 +72,15 @@ impl Adapter<2> {
     }
 
     /// What the layer that made `y` `[.., out]` of `x` `[.., in]` gives with the adapter.
-    pub fn forward<const N: usize>(&self, x: Tensor<N>, y: Tensor<N>) -> Tensor<N> {
+    pub fn forward<const N: usize>(&self, x: Dual<N>, y: Dual<N>) -> Dual<N> {
         match self {
             Self::LowRank(LowRank { down, up, scale }) => {
-                let h = kernels::linear(x, down.val(), None).mul_scalar(*scale); // [.., rank]
-                y + kernels::linear(h, up.val(), None)
+                let h = dual::linear(x, down.val(), None) * *scale; // [.., rank]
+                y + dual::linear(h, up.val(), None)
             }
             Self::Bottleneck(Bottleneck { down, down_bias, up, up_bias }) => {
-                let h = kernels::linear(y.clone(), down.val(), Some(down_bias.val())); // [.., width]
-                y + kernels::linear(kernels::gelu_tanh(h), up.val(), Some(up_bias.val()))
+                let h = dual::linear(y.clone(), down.val(), Some(down_bias.val())); // [.., width]
+                y + dual::linear(dual::gelu_tanh(h), up.val(), Some(up_bias.val()))
             }
         }
     }
@@ -100,16 +100,16 @@ impl Adapter<4> {
     }
 
     /// What the convolution that made `y` `[b, out, h', w']` of `x` `[b, in, h, w]` at `stride` gives with the adapter.
-    pub fn forward(&self, x: Tensor<4>, y: Tensor<4>, stride: usize) -> Tensor<4> {
+    pub fn forward(&self, x: Dual<4>, y: Dual<4>, stride: usize) -> Dual<4> {
         match self {
             Self::LowRank(LowRank { down, up, scale }) => {
                 let [_, _, size, _] = down.dims();
-                let h = kernels::conv2d(x, down.val(), None, stride, size / 2).mul_scalar(*scale); // [b, rank, h', w']
-                y + kernels::conv2d(h, up.val(), None, 1, 0)
+                let h = dual::conv2d(x, down.val(), None, stride, size / 2) * *scale; // [b, rank, h', w']
+                y + dual::conv2d(h, up.val(), None, 1, 0)
             }
             Self::Bottleneck(Bottleneck { down, down_bias, up, up_bias }) => {
-                let h = kernels::conv2d(y.clone(), pointwise(down), Some(down_bias.val()), 1, 0); // [b, width, h', w']
-                y + kernels::conv2d(kernels::gelu_tanh(h), pointwise(up), Some(up_bias.val()), 1, 0)
+                let h = dual::conv2d(y.clone(), pointwise(down), Some(down_bias.val()), 1, 0); // [b, width, h', w']
+                y + dual::conv2d(dual::gelu_tanh(h), pointwise(up), Some(up_bias.val()), 1, 0)
             }
         }
     }

@@ -1,8 +1,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::{Linear, trace};
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Start};
 
 /// Multi-head attention of tokens among themselves, with one projection to queries, keys and values.
@@ -26,20 +26,20 @@ impl SelfAttention {
     }
 
     /// `[b, n, d]` to `[b, n, d]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub fn forward(&self, x: Dual<3>) -> Dual<3> {
         let qkv = self.qkv.forward(x); // [b, n, 3 d]
         trace::packed_attention(&self.qkv.weight, qkv.dims());
-        self.projection.forward(kernels::packed_attention(qkv, self.heads)) // [b, n, d]
+        self.projection.forward(dual::packed_attention(qkv, self.heads)) // [b, n, d]
     }
 
     /// The same, where the keys that `mask` `[b, n]` (0 or a large negative number) hides are not looked at.
-    pub fn forward_masked(&self, x: Tensor<3>, mask: Tensor<2>) -> Tensor<3> {
+    pub fn forward_masked(&self, x: Dual<3>, mask: Tensor<2>) -> Dual<3> {
         let width = x.dims()[2];
         let qkv = self.qkv.forward(x); // [b, n, 3 d]
         trace::packed_attention(&self.qkv.weight, qkv.dims());
-        let part = |i: usize| split_heads(qkv.clone().narrow(2, i * width, width), self.heads); // [b, h, n, d/h]
+        let part = |i: usize| qkv.clone().each(|x| split_heads(x.narrow(2, i * width, width), self.heads)); // [b, h, n, d/h]
         let (q, k, v) = (part(0), part(1), part(2));
-        self.projection.forward(merge_heads(kernels::attention(q, k, v, Some(mask)))) // [b, n, d]
+        self.projection.forward(dual::attention(q, k, v, Some(mask)).each(merge_heads)) // [b, n, d]
     }
 }
 
@@ -72,13 +72,14 @@ impl CrossAttention {
 
     /// Tokens `[b, n, d]` and others `[b, m, e]` to `[b, n, d]`; the others that `mask` `[b, m]` (0 or a large negative
     /// number) hides are not looked at.
-    pub fn forward(&self, x: Tensor<3>, others: Tensor<3>, mask: Option<Tensor<2>>) -> Tensor<3> {
-        let q = split_heads(self.query.forward(x), self.heads); // [b, h, n, d/h]
-        let k = split_heads(self.key.forward(others.clone()), self.heads); // [b, h, m, d/h]
-        let v = split_heads(self.value.forward(others), self.heads); // [b, h, m, d/h]
+    pub fn forward(&self, x: Dual<3>, others: Dual<3>, mask: Option<Tensor<2>>) -> Dual<3> {
+        let split = |x: Dual<3>| x.each(|x| split_heads(x, self.heads));
+        let q = split(self.query.forward(x)); // [b, h, n, d/h]
+        let k = split(self.key.forward(others.clone())); // [b, h, m, d/h]
+        let v = split(self.value.forward(others)); // [b, h, m, d/h]
         trace::attention(&self.query.weight, q.dims(), k.dims());
-        let out = kernels::attention(q, k, v, mask); // [b, h, n, d/h]
-        self.projection.forward(merge_heads(out)) // [b, n, d]
+        let out = dual::attention(q, k, v, mask); // [b, h, n, d/h]
+        self.projection.forward(out.each(merge_heads)) // [b, n, d]
     }
 }
 

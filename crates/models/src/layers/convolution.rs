@@ -1,9 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
-use sinter_kernels as kernels;
 
 use super::{Adapter, trace};
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Start};
 
 /// A convolution with a square kernel of odd size, padded so that stride 1 keeps the image's size.
@@ -34,10 +34,10 @@ impl Conv2d {
     }
 
     /// `[b, in, h, w]` to `[b, out, h, w]` (half of `h`, `w`, rounded up, if halving).
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
         trace::convolution(&self.weight, x.dims(), self.stride);
         let [_, _, size, _] = self.weight.dims();
-        let own = |x| kernels::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, size / 2);
+        let own = |x| dual::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, size / 2);
         match &self.adapter {
             None => own(x),
             Some(adapter) => adapter.forward(x.clone(), own(x), self.stride),
@@ -46,7 +46,7 @@ impl Conv2d {
 
     /// The same with `margin` more pixels of the result on each side, for stride 1:
     /// `[b, out, h + 2 margin, w + 2 margin]`.
-    pub fn forward_beyond(&self, x: Tensor<4>, margin: usize) -> Tensor<4> {
-        self.forward(x.pad([(margin, margin); 2], PadMode::Constant(0.0)))
+    pub fn forward_beyond(&self, x: Dual<4>, margin: usize) -> Dual<4> {
+        self.forward(x.each(|x| x.pad([(margin, margin); 2], PadMode::Constant(0.0))))
     }
 }

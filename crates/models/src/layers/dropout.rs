@@ -3,6 +3,8 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use sinter_process::random::{Key, Stream};
 
+use crate::dual::Dual;
+
 /// Which masks a pass through a network takes: row `i` of its batch is training image `first_image + i`. So a batch
 /// has the masks of the smaller ones that it could be split into, on every device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +29,11 @@ impl Dropout {
     }
 
     /// `[b, ...]` to the same shape; without a key (evaluation, sampling) the input itself.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>, key: Option<DropoutKey>) -> Tensor<D> {
+    pub fn forward<const D: usize>(&self, x: Dual<D>, key: Option<DropoutKey>) -> Dual<D> {
         let Some(key) = key.filter(|_| self.probability > 0.0) else { return x };
         let shape = x.dims();
         let mask = TensorData::new(self.mask(key, shape[0], shape.iter().product()), shape);
-        let mask = Tensor::<D>::from_data(mask, &x.device());
+        let mask = Tensor::<D>::from_data(mask, &x.value.device());
         x * mask
     }
 

@@ -1,9 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::Adapter;
 use super::trace::{self, Kind};
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Start};
 
 /// `x W + b` on the last dimension.
@@ -27,9 +27,9 @@ impl Linear {
     }
 
     /// `[..., in]` to `[..., out]`.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         trace::linear(&self.weight, x.dims());
-        let own = |x| kernels::linear(x, self.weight.val(), Some(self.bias.val()));
+        let own = |x| dual::linear(x, self.weight.val(), Some(self.bias.val()));
         match &self.adapter {
             None => own(x),
             Some(adapter) => adapter.forward(x.clone(), own(x)),
@@ -53,17 +53,17 @@ impl Mlp {
     }
 
     /// `[..., in]` to `[..., out]`, with the tanh GELU between.
-    pub fn forward_gelu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.output.forward(kernels::gelu_tanh(self.hidden(x)))
+    pub fn forward_gelu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        self.output.forward(dual::gelu_tanh(self.hidden(x)))
     }
 
     /// `[..., in]` to `[..., out]`, with SiLU between.
-    pub fn forward_silu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.output.forward(kernels::silu(self.hidden(x)))
+    pub fn forward_silu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        self.output.forward(dual::silu(self.hidden(x)))
     }
 
     /// What the nonlinearity reads.
-    fn hidden<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    fn hidden<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         let hidden = self.input.forward(x); // [..., hidden]
         trace::pointwise(Kind::Activation, &self.input.weight, hidden.dims());
         hidden

@@ -26,8 +26,8 @@ pub use norm::{GroupNorm, LayerNorm};
 pub use patch::{PatchEmbedding, pixel_shuffle, pixel_unshuffle, unpatchify};
 pub use position::sine_cosine_positions;
 pub use resample::{Resample, ResampleFilter};
-pub(crate) use time::time_frequencies;
 pub use time::{TimeEmbedding, sinusoidal};
+pub(crate) use time::{time_frequencies, turns};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, module};
-use sinter_kernels as kernels;
+use burn::tensor::Tensor;
 
 use super::trace::{self, Kind};
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule};
 
 /// Normalization over groups of channels (Wu and He, 2018), with SiLU after it if asked.
@@ -33,22 +33,22 @@ impl GroupNorm {
     }
 
     /// `[b, c, h, w]`, normalized.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
         trace::pointwise(Kind::GroupNorm, &self.weight, x.dims());
-        kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, self.epsilon, false)
+        dual::group_norm(x, self.weight.val(), self.bias.val(), self.groups, self.epsilon, false)
     }
 
     /// `[b, c, h, w]`, normalized, then SiLU.
-    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward_silu(&self, x: Dual<4>) -> Dual<4> {
         trace::pointwise(Kind::GroupNorm, &self.weight, x.dims());
-        kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, self.epsilon, true)
+        dual::group_norm(x, self.weight.val(), self.bias.val(), self.groups, self.epsilon, true)
     }
 
     /// `[b, c, h, w]`, normalized, times `1 + scale` plus `shift` (both `[b, c]`), then SiLU.
-    pub fn forward_modulated_silu(&self, x: Tensor<4>, shift: Tensor<2>, scale: Tensor<2>) -> Tensor<4> {
+    pub fn forward_modulated_silu(&self, x: Dual<4>, shift: Dual<2>, scale: Dual<2>) -> Dual<4> {
         trace::pointwise(Kind::GroupNorm, &self.weight, x.dims());
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        kernels::group_norm_modulate(x, weight, bias, shift, scale, self.groups, self.epsilon, true)
+        dual::group_norm_modulate(x, weight, bias, shift, scale, self.groups, self.epsilon, true)
     }
 }
 
@@ -74,8 +74,8 @@ impl LayerNorm {
     }
 
     /// `[..., d]`, normalized.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         trace::pointwise(Kind::LayerNorm, &self.weight, x.dims());
-        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
+        dual::layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }

@@ -1,8 +1,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::trace;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule};
 
 /// Cuts an image into square patches and projects each to a token: a convolution whose stride is its kernel's size.
@@ -25,18 +25,19 @@ impl PatchEmbedding {
     }
 
     /// `[b, c, h, w]` to tokens `[b, n, d]` in row-major order.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<3> {
+    pub fn forward(&self, x: Dual<4>) -> Dual<3> {
         trace::patch_embedding(&self.weight, x.dims());
         let [width, channels, patch, _] = self.weight.dims();
         let [b, _, h, w] = x.dims();
         let (rows, columns) = (h / patch, w / patch);
         let inputs = channels * patch * patch;
-        let patches = x
-            .reshape([b, channels, rows, patch, columns, patch])
-            .permute([0, 2, 4, 1, 3, 5]) // [b, rows, columns, c, p, p]
-            .reshape([b, rows * columns, inputs]);
+        let patches = x.each(|x| {
+            x.reshape([b, channels, rows, patch, columns, patch])
+                .permute([0, 2, 4, 1, 3, 5]) // [b, rows, columns, c, p, p]
+                .reshape([b, rows * columns, inputs])
+        });
         let weight = self.weight.val().reshape([width, inputs]).transpose(); // [c p p, d]
-        kernels::linear(patches, weight, Some(self.bias.val())) // [b, n, d]
+        dual::linear(patches, weight, Some(self.bias.val())) // [b, n, d]
     }
 }
 

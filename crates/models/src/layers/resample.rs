@@ -1,9 +1,9 @@
 //! Halving and doubling of images by a filter.
 
 use burn::tensor::{Tensor, TensorData};
-use sinter_kernels as kernels;
 
 use super::pixel_shuffle;
+use crate::dual::{self, Dual};
 
 /// What a block does to height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl ResampleFilter {
     }
 
     /// `[b, c, h, w]` to the size that `resample` says.
-    pub fn apply(&self, x: Tensor<4>, resample: Resample) -> Tensor<4> {
+    pub fn apply(&self, x: Dual<4>, resample: Resample) -> Dual<4> {
         match resample {
             Resample::Keep => x,
             Resample::Halve => self.halve(x, self.padding()),
@@ -51,24 +51,24 @@ impl ResampleFilter {
     }
 
     /// `[b, c, h, w]` with so many zeros around it to `[b, c, h/2, w/2]` (where `padding` is the filter's).
-    pub fn halve(&self, x: Tensor<4>, padding: usize) -> Tensor<4> {
+    pub fn halve(&self, x: Dual<4>, padding: usize) -> Dual<4> {
         if self.is_box() && padding == 0 {
-            return kernels::average_pool_2x(x);
+            return dual::average_pool_2x(x);
         }
         let size = self.taps.len();
         let weight = TensorData::new(self.table(), [1, 1, size, size]);
         each_channel(x, |x| {
-            let weight = Tensor::from_data(weight, &x.device());
-            kernels::conv2d(x, weight, None, 2, padding)
+            let weight = Tensor::from_data(weight, &x.value.device());
+            dual::conv2d(x, weight, None, 2, padding)
         })
     }
 
     /// `[b, c, h, w]` to `[b, c, 2 h, 2 w]`: four times the transpose of [`halve`](Self::halve).
     ///
     /// Pixels of even and odd rows and columns take alternate taps, so they are four images of the old size.
-    fn double(&self, x: Tensor<4>) -> Tensor<4> {
+    fn double(&self, x: Dual<4>) -> Dual<4> {
         if self.is_box() {
-            return kernels::upsample_nearest_2x(x);
+            return dual::upsample_nearest_2x(x);
         }
         let reach = self.reach();
         let size = 2 * reach + 1;
@@ -79,8 +79,8 @@ impl ResampleFilter {
         }
         let weight = TensorData::new(weight, [4, 1, size, size]);
         each_channel(x, |x| {
-            let weight = Tensor::from_data(weight, &x.device());
-            pixel_shuffle(kernels::conv2d(x, weight, None, 1, reach), 2)
+            let weight = Tensor::from_data(weight, &x.value.device());
+            dual::conv2d(x, weight, None, 1, reach).each(|x| pixel_shuffle(x, 2))
         })
     }
 
@@ -101,11 +101,11 @@ impl ResampleFilter {
 }
 
 /// `change` on every channel by itself.
-fn each_channel(x: Tensor<4>, change: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+fn each_channel(x: Dual<4>, change: impl FnOnce(Dual<4>) -> Dual<4>) -> Dual<4> {
     let [b, c, h, w] = x.dims();
-    let x = change(x.reshape([b * c, 1, h, w]));
+    let x = change(x.each(|x| x.reshape([b * c, 1, h, w])));
     let [_, _, h, w] = x.dims();
-    x.reshape([b, c, h, w])
+    x.each(|x| x.reshape([b, c, h, w]))
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     fn halving_filters_every_second_pixel() {
         for taps in FILTERS {
             let x = normal::<4>(0, [2, 3, 8, 8], &device());
-            let found = values(&ResampleFilter::new(taps).apply(x.clone(), Resample::Halve));
+            let found = values(&ResampleFilter::new(taps).apply(x.clone().into(), Resample::Halve).value);
             let expected: Vec<f32> = values(&x).chunks(64).flat_map(|image| halved(taps, image, 8)).collect();
             assert_close(&found, &expected, rounding());
         }
@@ -153,8 +153,8 @@ mod tests {
             let product = |a: &Tensor<4>, b: &Tensor<4>| {
                 values(a).iter().zip(values(b)).map(|(a, b)| f64::from(a * b)).sum::<f64>()
             };
-            let down = product(&filter.apply(x.clone(), Resample::Halve), &y);
-            let up = product(&x, &filter.apply(y, Resample::Double)) / 4.0;
+            let down = product(&filter.apply(x.clone().into(), Resample::Halve).value, &y);
+            let up = product(&x, &filter.apply(y.into(), Resample::Double).value) / 4.0;
             assert!((down - up).abs() < 1e-4 * down.abs().max(1.0), "{taps:?}: {down} {up}");
         }
     }

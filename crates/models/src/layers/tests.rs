@@ -46,7 +46,7 @@ fn patches_are_a_strided_convolution() {
     let options = ConvOptions::new([2, 2], [0, 0], [1, 1], 1);
     let expected = module::conv2d(x.clone(), layer.weight.val(), Some(layer.bias.val()), options);
     let expected = expected.reshape([2, 8, 6]).swap_dims(1, 2);
-    assert_close(&values(&layer.forward(x)), &values(&expected), rounding());
+    assert_close(&values(&layer.forward(x.into()).value), &values(&expected), rounding());
 }
 
 #[test]
@@ -103,11 +103,11 @@ fn dropout_belongs_to_the_image() {
     let (one, other) = (init.dropout(0.25), init.dropout(0.25));
     let x = Tensor::<3>::ones([6, 5, 400], &device);
     let key = |first_image| Some(DropoutKey { seed: 3, first_image });
-    let whole = values(&one.forward(x.clone(), key(10)));
-    let halves = [10, 13].map(|first| values(&one.forward(x.clone().narrow(0, 0, 3), key(first))));
+    let whole = values(&one.forward(x.clone().into(), key(10)).value);
+    let halves = [10, 13].map(|first| values(&one.forward(x.clone().narrow(0, 0, 3).into(), key(first)).value));
     assert_eq!(whole, halves.concat());
-    assert_ne!(whole, values(&other.forward(x.clone(), key(10))));
-    assert_eq!(values(&one.forward(x, None)), vec![1.0; 12_000]);
+    assert_ne!(whole, values(&other.forward(x.clone().into(), key(10)).value));
+    assert_eq!(values(&one.forward(x.into(), None).value), vec![1.0; 12_000]);
 
     assert!(whole.iter().all(|value| *value == 0.0 || *value == 4.0 / 3.0));
     let dropped = whole.iter().filter(|value| **value == 0.0).count() as f64;
@@ -128,15 +128,15 @@ fn hidden_tokens_are_not_looked_at() {
         let tokens = normal::<3>(1, [2, 3, 4], &device) * visible.clone() + (visible * -1.0 + 1.0) * padding;
         EncodedCaption { tokens, mask: mask.clone(), pooled: Tensor::zeros([2, 4], &device) }
     };
-    let to = |padding| cross.forward(x.clone(), caption(padding).tokens, Some(mask.clone()));
+    let to = |padding| cross.forward(x.clone().into(), caption(padding).tokens.into(), Some(mask.clone())).value;
     let (a, b) = (to(0.0), to(2.0));
     assert_close(&values(&a), &values(&b), rounding());
-    let rows = |padding| own.forward_masked(caption(padding).tokens, mask.clone()).narrow(1, 0, 1);
+    let rows = |padding| own.forward_masked(caption(padding).tokens.into(), mask.clone()).value.narrow(1, 0, 1);
     assert_close(&values(&rows(0.0)), &values(&rows(2.0)), rounding());
     // Without anything hidden, the packed form and the masked one are the same function.
     let tokens = normal::<3>(2, [2, 3, 4], &device);
-    let masked = own.forward_masked(tokens.clone(), Tensor::zeros([2, 3], &device));
-    assert_close(&values(&masked), &values(&own.forward(tokens)), rounding());
+    let masked = own.forward_masked(tokens.clone().into(), Tensor::zeros([2, 3], &device)).value;
+    assert_close(&values(&masked), &values(&own.forward(tokens.into()).value), rounding());
 }
 
 #[test]
@@ -146,13 +146,13 @@ fn convolutions_keep_or_halve_the_size() {
     let (keeping, halving) =
         (Conv2d::new(1, 1, 3, Start::FanIn, init), Conv2d::new(1, 1, 3, Start::FanIn, init).halving());
     let x = normal::<4>(0, [1, 1, 7, 6], &device);
-    assert_eq!(keeping.forward(x.clone()).dims(), [1, 1, 7, 6]);
-    assert_eq!(halving.forward(x.clone()).dims(), [1, 1, 4, 3]);
+    assert_eq!(keeping.forward(x.clone().into()).dims(), [1, 1, 7, 6]);
+    assert_eq!(halving.forward(x.clone().into()).dims(), [1, 1, 4, 3]);
     // One output by hand: the corner, where a row and a column of the kernel lie on padding.
     let (x, weight) = (noise(0, 42), values(&keeping.weight.val()));
     let expected = x[0] * weight[4] + x[1] * weight[5] + x[6] * weight[7] + x[7] * weight[8];
     let expected = expected + values(&keeping.bias.val())[0];
-    let found = values(&keeping.forward(normal(0, [1, 1, 7, 6], &device)))[0];
+    let found = values(&keeping.forward(normal(0, [1, 1, 7, 6], &device).into()).value)[0];
     assert_close(&[found], &[expected], rounding());
 }
 
@@ -161,14 +161,14 @@ fn norms_normalize() {
     let device = device();
     let init = &mut Initialization::new(0, &device);
     let x = normal::<4>(0, [2, 8, 3, 3], &device) * 3.0 + 1.0;
-    let normalized = values(&GroupNorm::new(8, 2, init).forward(x));
+    let normalized = values(&GroupNorm::new(8, 2, init).forward(x.into()).value);
     for group in normalized.chunks(36) {
         let mean = group.iter().sum::<f32>() / 36.0;
         let square = group.iter().map(|value| value * value).sum::<f32>() / 36.0;
         assert!(mean.abs() < 1e-3 && (square - 1.0).abs() < 1e-3, "{mean} {square}");
     }
     let x = normal::<2>(1, [4, 50], &device) * 3.0 + 1.0;
-    for row in values(&LayerNorm::new(50, init).forward(x)).chunks(50) {
+    for row in values(&LayerNorm::new(50, init).forward(x.into()).value).chunks(50) {
         let mean = row.iter().sum::<f32>() / 50.0;
         let square = row.iter().map(|value| value * value).sum::<f32>() / 50.0;
         assert!(mean.abs() < 1e-3 && (square - 1.0).abs() < 1e-3, "{mean} {square}");

@@ -2,6 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::Mlp;
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Start};
 
 /// The longest period is `2 pi` times this.
@@ -29,25 +30,30 @@ impl TimeEmbedding {
     }
 
     /// Labels `[b]` to vectors `[b, d]`.
-    pub fn forward(&self, label: Tensor<1>) -> Tensor<2> {
+    pub fn forward(&self, label: Dual<1>) -> Dual<2> {
         self.mlp.forward_silu(self.features(label)) // [b, d]
     }
 
     /// The cosines and sines alone, `[b, 2 half]`.
-    pub fn features(&self, label: Tensor<1>) -> Tensor<2> {
-        table(label, self.frequencies.clone())
+    pub fn features(&self, label: Dual<1>) -> Dual<2> {
+        let (cosines, sines) = turns(label, self.frequencies.clone());
+        Dual::cat(vec![cosines, sines], 1) // [b, 2 half]
     }
 }
 
 /// The sines and cosines alone: labels `[b]` to `[b, features]`, `features` even.
 pub fn sinusoidal(label: Tensor<1>, features: usize, endpoint: bool) -> Tensor<2> {
     let frequencies = frequencies(features, endpoint, &label.device());
-    table(label, frequencies)
+    let (cosines, sines) = turns(label.into(), frequencies);
+    Tensor::cat(vec![cosines.value, sines.value], 1)
 }
 
-fn table(label: Tensor<1>, frequencies: Tensor<2>) -> Tensor<2> {
-    let angle = label.unsqueeze_dim::<2>(1) * frequencies; // [b, half]
-    Tensor::cat(vec![angle.clone().cos(), angle.sin()], 1) // [b, 2 half]
+/// Cosines and sines of labels `[b]` at frequencies `[1, half]`, `[b, half]` each. As the labels move they turn at the
+/// frequencies' rates.
+pub(crate) fn turns(label: Dual<1>, frequencies: Tensor<2>) -> (Dual<2>, Dual<2>) {
+    let angle = label.each(|label| label.unsqueeze_dim::<2>(1)) * frequencies; // [b, half]
+    let cosines = angle.clone().through(Tensor::cos, |x, tangent| x.sin().neg() * tangent);
+    (cosines, angle.through(Tensor::sin, |x, tangent| x.cos() * tangent))
 }
 
 fn frequencies(features: usize, endpoint: bool, device: &Device) -> Tensor<2> {

@@ -178,17 +178,18 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::dual::Dual;
     use crate::initialization::{Initialization, Rule, Start};
     use crate::layers::{ClassEmbedding, Conv2d, CrossAttention, GroupNorm, LayerNorm, Linear};
     use crate::layers::{Mlp, PatchEmbedding, SelfAttention};
     use crate::routing::{Experts, ExpertsConfig};
 
-    fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-        Tensor::zeros(shape, &Device::flex())
+    fn zeros<const D: usize>(shape: [usize; D]) -> Dual<D> {
+        Tensor::zeros(shape, &Device::flex()).into()
     }
 
     /// Kind, sizes of the result, multiply-adds and numbers kept, of each operation. The last result is the pass's own.
-    fn recorded<const D: usize>(pass: impl FnOnce() -> Tensor<D>) -> Vec<(Kind, Vec<usize>, usize, usize)> {
+    fn recorded<const D: usize>(pass: impl FnOnce() -> Dual<D>) -> Vec<(Kind, Vec<usize>, usize, usize)> {
         let mut output = Vec::new();
         let operations = record(|| output = pass().dims().to_vec());
         assert_eq!(operations.last().unwrap().output, output);
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(found, [(Kind::PatchEmbedding, vec![2, 6, 8], 1_152, 144)]);
 
         let classes = ClassEmbedding::new(3, true, 4, Rule::ZEROS, init);
-        assert_eq!(recorded(|| classes.forward(None, 2).unwrap()), [(Kind::Embedding, vec![2, 4], 0, 0)]);
+        assert_eq!(recorded(|| classes.forward(None, 2).unwrap().into()), [(Kind::Embedding, vec![2, 4], 0, 0)]);
 
         let norm = GroupNorm::new(8, 2, init);
         for pass in [GroupNorm::forward, GroupNorm::forward_silu] {
@@ -252,7 +253,7 @@ mod tests {
             (Kind::Linear, vec![2, 5, 8], 640, 80),
         ];
         assert_eq!(recorded(|| own.forward(zeros([2, 5, 8]))), expected);
-        assert_eq!(recorded(|| own.forward_masked(zeros([2, 5, 8]), zeros([2, 5]))), expected);
+        assert_eq!(recorded(|| own.forward_masked(zeros([2, 5, 8]), zeros([2, 5]).value)), expected);
 
         let cross = CrossAttention::new(8, 4, 2, Start::Zero, init);
         let expected = [

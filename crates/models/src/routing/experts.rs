@@ -1,13 +1,12 @@
 //! Experts that times share (Switch-DiT, Park et al., "Switch Diffusion Transformer", 2024).
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
-use sinter_kernels as kernels;
 
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{Linear, trace};
 
@@ -72,8 +71,8 @@ impl Experts {
     }
 
     /// How much each expert is given, `[b, experts]`, each row's sum 1, for vectors of time `[b, d]`.
-    pub fn probabilities(&self, time: Tensor<2>) -> Tensor<2> {
-        softmax(self.gate.forward(kernels::silu(time)), 1)
+    pub fn probabilities(&self, time: Dual<2>) -> Dual<2> {
+        dual::softmax(self.gate.forward(dual::silu(time)), 1)
     }
 
     /// Ones for the active experts of each row of `probabilities`, zeros for the others; without gradients.
@@ -88,11 +87,11 @@ impl Experts {
 
     /// `1 + sum p_j (x W_j + b_j)` over the active experts `j`, with the probabilities `p_j` as they are: tokens
     /// `[b, n, d]` and vectors of time `[b, d]` to `[b, n, d]`.
-    ///
-    pub fn mask(&self, x: Tensor<3>, time: Tensor<2>) -> Tensor<3> {
+    pub fn mask(&self, x: Dual<3>, time: Dual<2>) -> Dual<3> {
         trace::experts(&self.weight, self.active, x.dims());
         let probabilities = self.probabilities(time);
-        let given = probabilities.clone() * self.chosen(&probabilities); // [b, experts]
+        let chosen = self.chosen(&probabilities.value);
+        let given = probabilities * chosen; // [b, experts]
         mix(x, given, self.weight.val(), self.bias.val()) + 1.0
     }
 }
@@ -102,12 +101,12 @@ impl Experts {
 ///
 /// All tokens of an image take the same experts, and these are linear: their weights are mixed first, so that each
 /// image costs one product whatever the number of experts.
-pub fn mix(x: Tensor<3>, given: Tensor<2>, weight: Tensor<3>, bias: Tensor<2>) -> Tensor<3> {
+pub fn mix(x: Dual<3>, given: Dual<2>, weight: Tensor<3>, bias: Tensor<2>) -> Dual<3> {
     let [experts, width, _] = weight.dims();
     let [b, _] = given.dims();
-    let weight = kernels::linear(given.clone(), weight.reshape([experts, width * width]), None);
-    let bias = kernels::linear(given, bias, None); // [b, d]
-    x.matmul(weight.reshape([b, width, width])) + bias.unsqueeze_dim::<3>(1)
+    let weight = dual::linear(given.clone(), weight.reshape([experts, width * width]), None);
+    let bias = dual::linear(given, bias, None); // [b, d]
+    x.matmul(weight.each(|x| x.reshape([b, width, width]))) + bias.each(|x| x.unsqueeze_dim::<3>(1))
 }
 
 #[cfg(test)]
@@ -127,7 +126,7 @@ mod tests {
 
     /// The definition, one expert after the other.
     fn mask(experts: &Experts, x: &Tensor<3>, time: &Tensor<2>) -> Vec<f32> {
-        let probabilities = values(&experts.probabilities(time.clone()));
+        let probabilities = values(&experts.probabilities(time.clone().into()).value);
         let (weight, bias, x) = (values(&experts.weight.val()), values(&experts.bias.val()), values(x));
         let count = bias.len() / WIDTH;
         let mut mask = vec![1.0; x.len()];
@@ -162,7 +161,7 @@ mod tests {
                 let bias = experts.bias.val().narrow(0, j, 1).unsqueeze_dim::<3>(1); // [1, 1, d]
                 expected = expected + (x.clone().matmul(weight.expand([2, WIDTH, WIDTH])) + bias) * given;
             }
-            let found = experts.mask(x.clone(), time.clone());
+            let found = experts.mask(x.clone().into(), time.clone().into()).value;
             assert_close(&values(&found), &values(&expected), 1e-5);
             // Of experts that are alike, all taken are one.
             experts.weight = experts.weight.map(|weight| weight.narrow(0, 1, 1).expand([3, WIDTH, WIDTH]));
@@ -170,7 +169,7 @@ mod tests {
             let share = given.iter().sum::<f32>();
             let one = x.clone().matmul(experts.weight.val().narrow(0, 0, 1).expand([2, WIDTH, WIDTH]))
                 + experts.bias.val().narrow(0, 0, 1).unsqueeze_dim::<3>(1);
-            let found = experts.mask(x.clone(), time.clone());
+            let found = experts.mask(x.clone().into(), time.clone().into()).value;
             assert_close(&values(&found), &values(&(one * share + 1.0)), 1e-5);
         }
     }
@@ -181,9 +180,13 @@ mod tests {
         let (x, time) = (normal::<3>(0, [5, 3, WIDTH], &device), normal::<2>(1, [5, WIDTH], &device) * 5.0);
         for (count, active) in [(3, 2), (4, 1), (3, 3), (1, 1)] {
             let experts = experts(count, active);
-            let chosen = values(&experts.chosen(&experts.probabilities(time.clone())));
+            let chosen = values(&experts.chosen(&experts.probabilities(time.clone().into()).value));
             assert!(chosen.chunks_exact(count).all(|row| row.iter().sum::<f32>() == active as f32), "{chosen:?}");
-            assert_close(&values(&experts.mask(x.clone(), time.clone())), &mask(&experts, &x, &time), 1e-5);
+            assert_close(
+                &values(&experts.mask(x.clone().into(), time.clone().into()).value),
+                &mask(&experts, &x, &time),
+                1e-5,
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use sinter_config::Problems;
 use sinter_process::random::{Key, Stream};
 
 use super::RoutingConfig;
+use crate::dual::Dual;
 
 /// A window of channels that moves as noise grows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -130,7 +131,7 @@ impl Masks {
     }
 
     /// Feature maps `[b, c, h, w]` with zeros in place of the channels that the tasks of time labels `[b]` leave over.
-    pub(crate) fn over(&self, x: Tensor<4>, time_label: Tensor<1>) -> Tensor<4> {
+    pub(crate) fn over(&self, x: Dual<4>, time_label: Tensor<1>) -> Dual<4> {
         let [b, channels, _, _] = x.dims();
         x * self.of(time_label).reshape([b, channels, 1, 1])
     }

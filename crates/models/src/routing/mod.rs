@@ -12,7 +12,6 @@ pub use experts::{Experts, ExpertsConfig};
 pub use masks::{DtrConfig, Masks, RandomConfig};
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
@@ -20,6 +19,7 @@ use sinter_config::Problems;
 use masks::BlockMasks;
 
 use crate::conditioning::Context;
+use crate::dual::Dual;
 use crate::initialization::Initialization;
 
 /// What a network's blocks do with the task that a time is. The time label of the process must count the tasks: `index`
@@ -76,15 +76,11 @@ impl Routing {
     }
 
     /// Tokens `[b, n, d]` through `block`, which works on what the routing lets through.
-    pub(crate) fn through(
-        &self,
-        x: Tensor<3>,
-        context: &Context,
-        block: impl FnOnce(Tensor<3>) -> Tensor<3>,
-    ) -> Tensor<3> {
+    pub(crate) fn through(&self, x: Dual<3>, context: &Context, block: impl FnOnce(Dual<3>) -> Dual<3>) -> Dual<3> {
         let mask = match self {
-            Self::Masks(masks) => masks.of(context.time_label.clone()).unsqueeze_dim(1), // [b, 1, d]
-            Self::Experts(experts) => experts.mask(x.clone(), context.time.clone()),     // [b, n, d]
+            // A step function of the time, whose derivative is 0.
+            Self::Masks(masks) => masks.of(context.time_label.clone()).unsqueeze_dim(1).into(), // [b, 1, d]
+            Self::Experts(experts) => experts.mask(x.clone(), context.time.clone()),            // [b, n, d]
         };
         let seen = x.clone() * mask;
         block(seen.clone()) + (x - seen)

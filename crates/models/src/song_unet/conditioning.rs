@@ -7,8 +7,9 @@ use sinter_kernels as kernels;
 use super::{SongUnetConfig, TimeFeatures};
 use crate::condition::Condition;
 use crate::conditioning::Context;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Rule, Start};
-use crate::layers::{DropoutKey, Frozen, Linear, Mlp, time_frequencies};
+use crate::layers::{DropoutKey, Frozen, Linear, Mlp, time_frequencies, turns};
 use crate::shape::DataShape;
 
 /// Time, class and augmentation: features that are added up before a small network makes one vector of them.
@@ -62,13 +63,13 @@ impl TimeTable {
     }
 
     /// All sines of the labels `[b]`, then all cosines: `[b, features]`.
-    fn features(&self, label: Tensor<1>) -> Tensor<2> {
+    fn features(&self, label: Dual<1>) -> Dual<2> {
         let frequencies = match self {
             Self::Sinusoidal(frequencies) => frequencies.clone(),
             Self::Fourier(random) => random.frequencies.values() * TAU,
         };
-        let angle = label.unsqueeze_dim::<2>(1) * frequencies.unsqueeze_dim::<2>(0); // [b, half]
-        Tensor::cat(vec![angle.clone().sin(), angle.cos()], 1)
+        let (cosines, sines) = turns(label, frequencies.unsqueeze_dim::<2>(0)); // [b, half] each
+        Dual::cat(vec![sines, cosines], 1)
     }
 }
 
@@ -87,7 +88,7 @@ impl SongConditioning {
     }
 
     /// For `batch` images with time labels `[b]`.
-    pub(super) fn forward(&self, time_label: Tensor<1>, condition: &Condition, dropout: Option<DropoutKey>) -> Context {
+    pub(super) fn forward(&self, time_label: Dual<1>, condition: &Condition, dropout: Option<DropoutKey>) -> Context {
         let mut features = self.table.features(time_label.clone()); // [b, features]
         if let Some(layer) = &self.class {
             features = features + class_features(layer, condition);
@@ -97,10 +98,10 @@ impl SongConditioning {
         }
         let vector = self.mlp.forward_silu(features); // [b, d]
         Context {
-            embedding: kernels::silu(vector.clone()),
+            embedding: dual::silu(vector.clone()),
             time: vector,
             others: Vec::new(),
-            time_label,
+            time_label: time_label.value,
             caption: None,
             dropout,
         }
@@ -115,5 +116,5 @@ fn class_features(layer: &Linear, condition: &Condition) -> Tensor<2> {
         Some(class) => class.one_hot::<2>(classes + 1).narrow(1, 0, classes).float() * (classes as f64).sqrt(),
         None => Tensor::zeros([1, classes], &layer.weight.device()),
     };
-    layer.forward(encoded)
+    layer.forward(encoded.into()).value
 }

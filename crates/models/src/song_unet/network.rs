@@ -1,9 +1,9 @@
 use burn::module::Module;
-use burn::tensor::Tensor;
 
 use super::{Decoder, Encoder, NEARLY_ZERO, SongConditioning, SongUnetConfig};
 use crate::condition::Condition;
 use crate::conditioning::Context;
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, ResampleFilter, tap};
 use crate::shape::DataShape;
@@ -76,7 +76,7 @@ pub struct SongBlock {
 }
 
 impl SongBlock {
-    fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
+    fn forward(&self, x: Dual<4>, context: &Context) -> Dual<4> {
         let x = self.residual.forward(x, context);
         match &self.attention {
             Some(attention) => attention.forward(x),
@@ -145,12 +145,13 @@ impl SongUnet {
     /// Images `[b, c, h, w]` and time labels `[b]` to `[b, c, h, w]`, or `[b, 2 c, h, w]` with a learned variance.
     pub fn forward(
         &self,
-        x: Tensor<4>,
-        time_label: Tensor<1>,
+        x: impl Into<Dual<4>>,
+        time_label: impl Into<Dual<1>>,
         condition: &Condition,
         dropout: Option<DropoutKey>,
-    ) -> Tensor<4> {
-        let context = self.conditioning.forward(time_label, condition, dropout);
+    ) -> Dual<4> {
+        let x = x.into();
+        let context = self.conditioning.forward(time_label.into(), condition, dropout);
         let mut told = x.clone();
         let mut h = self.input_convolution.forward(x);
         let mut kept = vec![h.clone()];
@@ -162,15 +163,15 @@ impl SongUnet {
             }
             for block in &level.blocks {
                 h = block.forward(h, &context);
-                tap::maps("encoder", kept.len(), &h);
+                tap::maps("encoder", kept.len(), &h.value);
                 kept.push(h.clone());
             }
         }
 
         h = self.middle.iter().fold(h, |h, block| block.forward(h, &context));
-        tap::maps("middle", 0, &h);
+        tap::maps("middle", 0, &h.value);
 
-        let (mut kept, mut output) = (kept.into_iter().rev(), None::<Tensor<4>>);
+        let (mut kept, mut output) = (kept.into_iter().rev(), None::<Dual<4>>);
         let mut decoded = 0;
         for level in &self.decoder {
             if let Some(up) = &level.up {
@@ -178,8 +179,8 @@ impl SongUnet {
                 output = output.map(|output| self.filter.apply(output, Resample::Double));
             }
             for (block, kept) in level.blocks.iter().zip(kept.by_ref()) {
-                h = block.forward(Tensor::cat(vec![h, kept], 1), &context);
-                tap::maps("decoder", decoded, &h);
+                h = block.forward(Dual::cat(vec![h, kept], 1), &context);
+                tap::maps("decoder", decoded, &h.value);
                 decoded += 1;
             }
             if let Some(layer) = &level.output {
@@ -194,7 +195,7 @@ impl SongUnet {
     }
 
     /// Features and what the level was told, from those features and what the last level was told.
-    fn tell(&self, auxiliary: &Option<Auxiliary>, h: Tensor<4>, told: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn tell(&self, auxiliary: &Option<Auxiliary>, h: Dual<4>, told: Dual<4>) -> (Dual<4>, Dual<4>) {
         match auxiliary {
             None => (h, told),
             Some(Auxiliary::Skip(convolution)) => {
@@ -209,7 +210,7 @@ impl SongUnet {
     }
 
     /// The convolution one filter's width beyond the image, then halved: so the filter meets no zeros.
-    fn halved(&self, convolution: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    fn halved(&self, convolution: &Conv2d, x: Dual<4>) -> Dual<4> {
         self.filter.halve(convolution.forward_beyond(x, self.filter.padding()), 0)
     }
 }

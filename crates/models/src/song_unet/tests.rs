@@ -44,7 +44,7 @@ fn without_a_label_the_null_class_is_meant() {
     let null = Condition::of_class(Tensor::from_data([3i64, 3], &device));
     let one = Condition::of_class(Tensor::from_data([1i64, 3], &device));
     let [none, null, one] = [Condition::none(), null, one]
-        .map(|condition| values(&network.forward(x.clone(), time.clone(), &condition, None)));
+        .map(|condition| values(&network.forward(x.clone(), time.clone(), &condition, None).value));
     assert_eq!(none, null);
     assert_ne!(none[..64], one[..64]);
     assert_eq!(none[64..], one[64..]);
@@ -61,7 +61,7 @@ fn augmentation_is_told_in_numbers() {
         ..Condition::none()
     };
     let [none, zeros, some] = [Condition::none(), told([[0.0; 2]; 2]), told([[0.0; 2], [1.0, -1.0]])]
-        .map(|condition| values(&network.forward(x.clone(), time.clone(), &condition, None)));
+        .map(|condition| values(&network.forward(x.clone(), time.clone(), &condition, None).value));
     assert_eq!(none, zeros);
     assert_eq!(none[..64], some[..64]);
     assert_ne!(none[64..], some[64..]);
@@ -74,7 +74,7 @@ fn frequencies_are_kept_and_not_trained() {
     let config = small(ncsnpp());
     let network = SongUnet::new(&config, &DataShape::images(1, 8, 8), &mut Initialization::new(0, &device));
     let (x, time) = (normal::<4>(0, [2, 1, 8, 8], &device), normal::<1>(1, [2], &device));
-    let loss = network.forward(x, time, &Condition::none(), None).square().mean();
+    let loss = network.forward(x, time, &Condition::none(), None).value.square().mean();
     let gradients = parameters::gradients(&network, &loss.backward());
     let shapes = parameters::names_and_shapes(&network);
     let frequencies = "conditioning.table.frequencies";

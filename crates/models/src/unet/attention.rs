@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::residual::scaled;
 use super::{AttentionOrder, BlockConfig, UnetConfig};
 use crate::caption::EncodedCaption;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Start};
 use crate::layers::{CrossAttention, GroupNorm, Linear, trace};
 
@@ -36,17 +36,17 @@ impl AttentionBlock {
     }
 
     /// `[b, c, h, w]` to `[b, c, h, w]`.
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let tokens = to_tokens(self.norm.forward(x.clone())); // [b, n, c]
+    pub(crate) fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let tokens = self.norm.forward(x.clone()).each(to_tokens); // [b, n, c]
         let qkv = self.queries_keys_values(tokens); // [b, n, 3 c]
         trace::packed_attention(&self.qkv.weight, qkv.dims());
-        let out = self.projection.forward(kernels::packed_attention(qkv, self.heads)); // [b, n, c]
+        let out = self.projection.forward(dual::packed_attention(qkv, self.heads)); // [b, n, c]
         let shape = x.dims();
-        scaled(x + to_image(out, shape), self.gain)
+        scaled(x + out.each(|out| to_image(out, shape)), self.gain)
     }
 
     /// The projection of tokens `[b, n, c]`, features in the order (query, key, value), head, feature: `[b, n, 3 c]`.
-    fn queries_keys_values(&self, tokens: Tensor<3>) -> Tensor<3> {
+    fn queries_keys_values(&self, tokens: Dual<3>) -> Dual<3> {
         let (heads, size) = (self.heads, tokens.dims()[2] / self.heads);
         // Of the packed features in three dimensions, which is the part, which the head, which the feature.
         let (shape, axes) = match self.order {
@@ -59,7 +59,9 @@ impl AttentionBlock {
         if self.qkv.adapter.is_some() {
             let qkv = self.qkv.forward(tokens); // [b, n, 3 c]
             let ([b, n, packed], [x, y, z]) = (qkv.dims(), behind(2));
-            return qkv.reshape([b, n, one, two, three]).permute([0, 1, x, y, z]).reshape([b, n, packed]);
+            let sorted =
+                |qkv: Tensor<3>| qkv.reshape([b, n, one, two, three]).permute([0, 1, x, y, z]).reshape([b, n, packed]);
+            return qkv.each(sorted);
         }
         // The weight has fewer elements to move than the result.
         trace::linear(&self.qkv.weight, tokens.dims());
@@ -68,7 +70,7 @@ impl AttentionBlock {
         let weight = weight.reshape([channels, one, two, three]).permute([0, x, y, z]).reshape([channels, packed]);
         let [x, y, z] = axes;
         let bias = bias.reshape(shape).permute([x, y, z]).reshape([packed]);
-        kernels::linear(tokens, weight, Some(bias))
+        dual::linear(tokens, weight, Some(bias))
     }
 }
 
@@ -96,11 +98,12 @@ impl CaptionAttentionBlock {
     }
 
     /// `[b, c, h, w]` to `[b, c, h, w]`.
-    pub(super) fn forward(&self, x: Tensor<4>, caption: &EncodedCaption) -> Tensor<4> {
-        let tokens = to_tokens(self.norm.forward(x.clone())); // [b, n, c]
+    pub(super) fn forward(&self, x: Dual<4>, caption: &EncodedCaption) -> Dual<4> {
+        let tokens = self.norm.forward(x.clone()).each(to_tokens); // [b, n, c]
         let shape = x.dims();
-        let out = self.attention.forward(tokens, caption.tokens.clone(), Some(caption.mask.clone())); // [b, n, c]
-        x + to_image(out, shape)
+        let (others, mask) = (caption.tokens.clone().into(), Some(caption.mask.clone()));
+        let out = self.attention.forward(tokens, others, mask); // [b, n, c]
+        x + out.each(|out| to_image(out, shape))
     }
 }
 

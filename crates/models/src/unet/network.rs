@@ -1,9 +1,10 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 use super::{AttentionBlock, CaptionAttentionBlock, Downsample, Level, ResidualBlock, UnetConfig, Upsample};
 use crate::condition::Condition;
 use crate::conditioning::{Conditioning, ConditioningConfig, Context};
+use crate::dual::Dual;
 use crate::initialization::{Initialization, Rule, Start};
 use crate::layers::{Conv2d, DropoutKey, GroupNorm, Resample, pixel_shuffle, pixel_unshuffle, tap};
 use crate::routing::RoutingConfig;
@@ -29,7 +30,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
+    fn forward(&self, x: Dual<4>, context: &Context) -> Dual<4> {
         match self {
             Self::Convolution(layer) => layer.forward(x),
             Self::Residual(layer) => layer.forward(x, context),
@@ -95,28 +96,30 @@ impl Unet {
     /// Images `[b, c, h, w]` and time labels `[b]` to `[b, c, h, w]`, or `[b, 2 c, h, w]` with a learned variance.
     pub fn forward(
         &self,
-        x: Tensor<4>,
-        time_label: Tensor<1>,
+        x: impl Into<Dual<4>>,
+        time_label: impl Into<Dual<1>>,
         condition: &Condition,
         dropout: Option<DropoutKey>,
-    ) -> Tensor<4> {
-        let context = self.conditioning.forward(x.dims()[0], time_label, condition, dropout);
+    ) -> Dual<4> {
+        let x = x.into();
+        let context = self.conditioning.forward(x.dims()[0], time_label.into(), condition, dropout);
         let through = |layers: &[Layer], x| layers.iter().fold(x, |x, layer| layer.forward(x, &context));
 
         let mut kept = Vec::with_capacity(self.input_blocks.len());
-        let mut h = pixel_unshuffle(x, self.patch); // [b, p p c, h / p, w / p]
+        let mut h = x.each(|x| pixel_unshuffle(x, self.patch)); // [b, p p c, h / p, w / p]
         for (i, block) in self.input_blocks.iter().enumerate() {
             h = through(block, h);
-            tap::maps("input_blocks", i, &h);
+            tap::maps("input_blocks", i, &h.value);
             kept.push(h.clone());
         }
         h = through(&self.middle_block, h);
-        tap::maps("middle_block", 0, &h);
+        tap::maps("middle_block", 0, &h.value);
         for (i, (block, kept)) in self.output_blocks.iter().zip(kept.into_iter().rev()).enumerate() {
-            h = through(block, Tensor::cat(vec![h, kept], 1));
-            tap::maps("output_blocks", i, &h);
+            h = through(block, Dual::cat(vec![h, kept], 1));
+            tap::maps("output_blocks", i, &h.value);
         }
-        pixel_shuffle(self.output_convolution.forward(self.output_norm.forward_silu(h)), self.patch)
+        let h = self.output_convolution.forward(self.output_norm.forward_silu(h));
+        h.each(|h| pixel_shuffle(h, self.patch))
     }
 }
 

@@ -1,9 +1,8 @@
 use burn::module::Module;
-use burn::tensor::Tensor;
-use sinter_kernels as kernels;
 
 use super::BlockConfig;
 use crate::conditioning::Context;
+use crate::dual::{self, Dual};
 use crate::initialization::{Initialization, Start};
 use crate::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample, ResampleFilter};
 use crate::routing::Masks;
@@ -66,7 +65,7 @@ impl ResidualBlock {
     }
 
     /// `[b, in, h, w]` to `[b, out, h', w']`.
-    pub(crate) fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
+    pub(crate) fn forward(&self, x: Dual<4>, context: &Context) -> Dual<4> {
         let seen = match &self.masks {
             Some(masks) => masks.over(x.clone(), context.time_label.clone()),
             None => x.clone(),
@@ -77,11 +76,11 @@ impl ResidualBlock {
         let [b, outputs, _, _] = h.dims();
         let embedding = self.embedding.forward(context.embedding.clone()); // [b, 2 out] or [b, out]
         let h = if self.scale_shift {
-            let scale = embedding.clone().narrow(1, 0, outputs);
-            let shift = embedding.narrow(1, outputs, outputs);
+            let scale = embedding.clone().each(|x| x.narrow(1, 0, outputs));
+            let shift = embedding.each(|x| x.narrow(1, outputs, outputs));
             self.output_norm.forward_modulated_silu(h, shift, scale)
         } else {
-            self.output_norm.forward_silu(h + embedding.reshape([b, outputs, 1, 1]))
+            self.output_norm.forward_silu(h + embedding.each(|x| x.reshape([b, outputs, 1, 1])))
         };
         let h = self.output_convolution.forward(self.dropout.forward(h, context.dropout)); // [b, out, h', w']
 
@@ -95,7 +94,7 @@ impl ResidualBlock {
 }
 
 /// `gain x`, which costs nothing where the gain is 1.
-pub(super) fn scaled(x: Tensor<4>, gain: f64) -> Tensor<4> {
+pub(super) fn scaled(x: Dual<4>, gain: f64) -> Dual<4> {
     if gain == 1.0 { x } else { x * gain }
 }
 
@@ -112,7 +111,7 @@ impl Downsample {
     }
 
     /// `[b, c, h, w]` to `[b, c, h/2, w/2]`.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn forward(&self, x: Dual<4>) -> Dual<4> {
         self.halving.forward(x)
     }
 }
@@ -130,7 +129,7 @@ impl Upsample {
     }
 
     /// `[b, c, h, w]` to `[b, c, 2 h, 2 w]`.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.convolution.forward(kernels::upsample_nearest_2x(x))
+    pub(super) fn forward(&self, x: Dual<4>) -> Dual<4> {
+        self.convolution.forward(dual::upsample_nearest_2x(x))
     }
 }

@@ -70,8 +70,9 @@ fn imagenet_128_and_256_have_their_parameters() {
 fn it_starts_at_zero() {
     let device = Device::flex();
     let network = build(&small(), &DataShape::images(3, 8, 8).with_classes(4));
-    let y = network.forward(normal(0, [2, 3, 8, 8], &device), normal(1, [2], &device), &Condition::none(), None);
-    assert_eq!(values(&y), vec![0.0; 2 * 3 * 8 * 8]);
+    let x = normal::<4>(0, [2, 3, 8, 8], &device);
+    let y = network.forward(x, normal::<1>(1, [2], &device), &Condition::none(), None);
+    assert_eq!(values(&y.value), vec![0.0; 2 * 3 * 8 * 8]);
 }
 
 #[test]
@@ -92,8 +93,8 @@ fn every_variant_keeps_the_image() {
                 ..small()
             };
             let network = randomized(build(&config, &shape));
-            let x = normal(0, [2, 1, 12, 8], &device);
-            let y = network.forward(x, normal(1, [2], &device), &Condition::none(), None);
+            let x = normal::<4>(0, [2, 1, 12, 8], &device);
+            let y = network.forward(x, normal::<1>(1, [2], &device), &Condition::none(), None).value;
             assert_eq!(y.dims(), [2, if learned_variance { 2 } else { 1 }, 12, 8]);
             assert!(values(&y).iter().all(|value| value.is_finite()));
         }
@@ -125,7 +126,8 @@ fn attention_orders_are_permutations_of_each_other() {
     }
     let heads = parameters::write(heads, arrays).unwrap();
     let x = normal::<4>(0, [2, 8, 3, 3], &device);
-    assert_close(&values(&heads.forward(x.clone())), &values(&parts.forward(x)), 1e-6);
+    let (there, here) = (heads.forward(x.clone().into()), parts.forward(x.into()));
+    assert_close(&values(&there.value), &values(&here.value), 1e-6);
 }
 
 fn dtr(tasks: usize, ratio: f64) -> DtrConfig {
@@ -150,7 +152,7 @@ fn residual_blocks(network: &Unet) -> impl Iterator<Item = &ResidualBlock> {
 fn routing_of_all_channels_is_none() {
     let device = Device::flex();
     let (x, time) = (normal::<4>(0, [2, 3, 8, 8], &device), Tensor::<1>::from_data([3.0f32, 8.0], &device));
-    let run = |network: &Unet| values(&network.forward(x.clone(), time.clone(), &Condition::none(), None));
+    let run = |network: &Unet| values(&network.forward(x.clone(), time.clone(), &Condition::none(), None).value);
     let (plain, whole) = (routed(None), routed(Some(RoutingConfig::Dtr(dtr(10, 1.0)))));
     assert_eq!(run(&whole), run(&plain));
     assert_eq!(parameters::names_and_shapes(&whole), parameters::names_and_shapes(&plain));
@@ -173,12 +175,13 @@ fn what_a_task_leaves_over_passes_by() {
         let x = normal::<4>(which, [tasks, channels, 4, 4], &device);
         let condition = normal::<2>(which + 1, [tasks, 32], &device);
         let time_label = Tensor::<1, Int>::arange(0..tasks as i64, &device).float();
-        let (time, others) = (condition.clone(), Vec::new());
-        let context = Context { embedding: condition, time, others, time_label, caption: None, dropout: None };
+        let (time, others) = (condition.clone().into(), Vec::new());
+        let context = Context { embedding: condition.into(), time, others, time_label, caption: None, dropout: None };
         // Without the last convolution a block is its way around.
         let mut around = block.clone();
         around.output_convolution = parameters::map(around.output_convolution, |_, flat| flat * 0.0);
-        let added = |x: Tensor<4>| block.forward(x.clone(), &context) - around.forward(x, &context);
+        let added =
+            |x: Tensor<4>| block.forward(x.clone().into(), &context).value - around.forward(x.into(), &context).value;
         let before = values(&added(x.clone()));
         let of_task = before.len() / tasks;
         for channel in 0..channels {

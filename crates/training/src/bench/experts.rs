@@ -175,7 +175,7 @@ impl Block {
     }
 
     fn mixed(&self) -> Tensor<3> {
-        mix(self.x.clone(), self.given.clone(), self.weight.clone(), self.bias.clone())
+        mix(self.x.clone().into(), self.given.clone().into(), self.weight.clone(), self.bias.clone()).value
     }
 
     fn gathered(&self) -> Tensor<3> {
