@@ -10,6 +10,7 @@ pub mod denoising;
 mod error;
 mod method;
 mod objective;
+pub mod reward;
 pub mod step;
 mod tally;
 

@@ -241,8 +241,7 @@ mod tests {
             let states = trajectory(&rollout.plan("tail").unwrap(), 0.9, |_| 0.0);
             let deviation = |point: &PathPoint| Level::from(point).deviation(0.5);
             let [first, last] = [1, steps].map(|step| rollout.points[step]);
-            let exact = 1.5 * last.alpha
-                + (states[1] - 1.5 * first.alpha) * deviation(&last) / deviation(&first);
+            let exact = 1.5 * last.alpha + (states[1] - 1.5 * first.alpha) * deviation(&last) / deviation(&first);
             (states[steps] - exact).abs()
         };
         let order = (error(80) / error(320)).log2() / 2.0;

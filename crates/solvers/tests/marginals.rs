@@ -67,9 +67,14 @@ fn steps_of_the_sde_come_to_the_marginals_as_steps_get_shorter() {
     check(FLOW.quiet(), scheduled, &[(10, 0.35916), (40, 0.46452)], 1e-5);
     check(CONSTANT, shifted, &[(10, 0.38518), (40, 0.46858), (400, 0.49676)], 1e-5);
     // First order in the step's length: what is missing falls with it.
-    for kernel in [FLOW, CONSTANT] {
-        let missing = |steps: usize| (reached(kernel, &shifted(steps)).1 - DEVIATION).abs();
-        assert!((missing(1000) / missing(4000) - 4.0).abs() < 0.2, "{kernel:?}");
+    let missing = |kernel: Kernel, steps: usize| reached(kernel, &shifted(steps)).1 - DEVIATION;
+    assert!((missing(CONSTANT, 1000) / missing(CONSTANT, 4000) - 4.0).abs() < 0.05);
+    // The noise of Flow-GRPO's SDE grows beyond bounds towards t = 1, so that the first step's variance is off by a^4 / 4
+    // however short it is. Later steps forget that, as steps^(-a^2): slower than first order, but they do.
+    let first = FLOW.transition(&Path::LinearFlow.at(1.0), &Path::LinearFlow.at(0.999_999));
+    assert!((first.state.powi(2) + first.deviation.powi(2) - 1.0 - 0.7f64.powi(4) / 4.0).abs() < 1e-5);
+    for (steps, expected) in [(16_000, 1.267e-4), (64_000, 8.041e-5), (256_000, 4.480e-5)] {
+        assert!((missing(FLOW, steps) / expected - 1.0).abs() < 1e-3, "{steps}");
     }
 }
 
