@@ -34,6 +34,12 @@ impl Tally {
         }
     }
 
+    /// The same with `prefix` before every name.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> Self {
+        Self(self.0.iter().map(|(name, entry)| (format!("{prefix}{name}"), *entry)).collect())
+    }
+
     /// The mean under a name, if anything was added to it.
     pub fn mean(&self, name: &str) -> Option<f64> {
         self.0.get(name).filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count)
@@ -69,6 +75,7 @@ mod tests {
         other.add("norm", 5.0);
         tally.merge(&other);
         assert_eq!(tally.means(), [("loss".to_string(), 3.0), ("norm".to_string(), 5.0)]);
+        assert_eq!(tally.prefixed("held out/").mean("held out/loss"), Some(3.0));
         assert!(!tally.take().is_empty());
         assert!(tally.is_empty());
     }

@@ -2,6 +2,7 @@
 
 mod advantage;
 mod policy_loss;
+pub mod registry;
 mod window;
 
 pub use advantage::{Advantage, Combination, Over, Scale};
