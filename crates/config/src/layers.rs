@@ -67,6 +67,20 @@ impl Layered {
         Ok(())
     }
 
+    /// Lays everything here over `base`: what no layer here says is taken from there.
+    pub fn lay_over(&mut self, mut base: Self) {
+        base.sources.append(&mut self.sources);
+        base.root.merge(std::mem::replace(&mut self.root, base.root.clone()));
+        *self = base;
+    }
+
+    /// Forgets all sections but these.
+    pub fn keep(&mut self, sections: &[&str]) {
+        if let Value::Table(table) = &mut self.root.value {
+            table.retain(|name, _| sections.contains(&name));
+        }
+    }
+
     /// The merged table.
     pub fn value(&self) -> toml::Table {
         match &self.root.value {

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,5 +49,18 @@ impl DataShape {
     /// Whether the data have captions.
     pub fn has_captions(&self) -> bool {
         self.vocabulary > 0 && self.caption_length > 0
+    }
+}
+
+impl fmt::Display for DataShape {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "images of {} x {} x {}", self.channels, self.height, self.width)?;
+        if self.has_classes() {
+            write!(formatter, " in {} classes", self.classes)?;
+        }
+        if self.has_captions() {
+            write!(formatter, " with captions of {} tokens out of {}", self.caption_length, self.vocabulary)?;
+        }
+        Ok(())
     }
 }

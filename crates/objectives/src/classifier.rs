@@ -8,9 +8,10 @@ use sinter_config::Problems;
 use sinter_data::Batch;
 use sinter_models::{Classifier, DataShape, DropoutKey, ModelConfig};
 use sinter_optimization::{Part, Trainable};
+use sinter_process::Parameterization;
 use sinter_sampling::Denoiser;
 
-use crate::{Clock, Inference, Method, MethodError, Setup, Tally, Weights, batch, step};
+use crate::{Clock, Inference, Method, MethodError, Objective, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
 const PART: &str = "model";
@@ -24,9 +25,8 @@ pub struct Classification {
     pub label_smoothing: f64,
 }
 
-impl Classification {
-    /// Every problem of these settings, given the model and the data.
-    pub fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
+impl Objective for Classification {
+    fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
         let mut problems = Problems::new();
         problems.check((0.0..1.0).contains(&self.label_smoothing), "label_smoothing", "must be in [0, 1)");
         problems.check(matches!(model, ModelConfig::Classifier(_)), "type", "needs `[model] type = \"classifier\"`");
@@ -34,11 +34,11 @@ impl Classification {
         problems
     }
 
-    /// Builds the method with fresh weights.
-    ///
-    /// # Errors
-    /// When the model is not a classifier or does not fit the data.
-    pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
+    fn parameterization(&self) -> Option<Parameterization> {
+        None
+    }
+
+    fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
         let ModelConfig::Classifier(config) = setup.model else {
             return Err(MethodError::Setup("the classifier objective needs a classifier model".into()));
         };
@@ -53,7 +53,9 @@ impl Classification {
             device,
         }))
     }
+}
 
+impl Classification {
     /// Cross-entropy of each image, `[b]`, from logits `[b, k]`.
     fn losses(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let log_probabilities = log_softmax(logits, 1); // [b, k]

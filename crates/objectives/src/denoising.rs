@@ -17,7 +17,7 @@ use sinter_process::{InputScale, Parameterization, Path, PathPoint, Prediction, 
 use sinter_sampling::{Conditioner, Denoiser, NetworkDenoiser, per_image, values};
 
 use crate::step::Losses;
-use crate::{Clock, Inference, Map, Method, MethodError, Setup, Tally, Weights, batch, step};
+use crate::{Clock, Inference, Map, Method, MethodError, Objective, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
 const PART: &str = "model";
@@ -54,9 +54,8 @@ fn default_dropout() -> f64 {
     0.1
 }
 
-impl Denoising {
-    /// Every problem of these settings, given the model and the data.
-    pub fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
+impl Objective for Denoising {
+    fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
         let mut problems = Problems::new();
         problems.nest("path", self.path.validate());
         problems.nest("prediction", self.prediction.validate());
@@ -79,8 +78,26 @@ impl Denoising {
         problems
     }
 
+    fn parameterization(&self) -> Option<Parameterization> {
+        Some(self.process())
+    }
+
+    fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
+        let device = setup.device.clone().autodiff();
+        let network = setup.network(&device)?;
+        Ok(Box::new(DenoisingMethod {
+            config: self.clone(),
+            conditioner: setup.conditioner.clone(),
+            seed: setup.seed,
+            model: Trainable::new(PART, network, setup.optimizer.clone()),
+            device,
+        }))
+    }
+}
+
+impl Denoising {
     /// What the network's output means.
-    pub fn parameterization(&self) -> Parameterization {
+    pub fn process(&self) -> Parameterization {
         Parameterization {
             path: self.path.clone(),
             prediction: self.prediction,
@@ -116,22 +133,6 @@ impl Denoising {
         let output = network(input, labels).narrow(1, 0, channels); // [b, c, h, w]
         let errors = (output - target).square().flatten::<2>(1, 3).mean_dim(1).squeeze_dim::<1>(1); // [b]
         errors * weights
-    }
-
-    /// Builds the method with fresh weights.
-    ///
-    /// # Errors
-    /// When the model does not fit the data.
-    pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
-        let device = setup.device.clone().autodiff();
-        let network = setup.network(&device)?;
-        Ok(Box::new(DenoisingMethod {
-            config: self.clone(),
-            conditioner: setup.conditioner.clone(),
-            seed: setup.seed,
-            model: Trainable::new(PART, network, setup.optimizer.clone()),
-            device,
-        }))
     }
 }
 
@@ -186,7 +187,7 @@ impl Method for DenoisingMethod {
 
     fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_> {
         let network = self.model.trained(weights.and_then(|weights| weights.get(PART)));
-        let denoiser = NetworkDenoiser { network, parameterization: self.config.parameterization() };
+        let denoiser = NetworkDenoiser { network, parameterization: self.config.process() };
         Box::new(DenoisingInference { method: self, denoiser })
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong in a method.
 
+use std::path::PathBuf;
+
 use sinter_models::CaptionError;
 use sinter_models::parameters::ParameterError;
 use sinter_optimization::OptimizationError;
@@ -16,6 +18,14 @@ pub enum MethodError {
     /// The settings do not fit the data or the model.
     #[error("{0}")]
     Setup(String),
+    /// A run that the method learns from cannot be used.
+    #[error("{run} {message}")]
+    Run {
+        /// Which.
+        run: PathBuf,
+        /// What is wrong with it, as the rest of a sentence.
+        message: String,
+    },
     /// The batch lacks what the method needs.
     #[error("the batch has no {0}, which this objective needs")]
     Batch(&'static str),

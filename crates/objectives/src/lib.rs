@@ -7,16 +7,20 @@
 pub mod batch;
 pub mod classifier;
 pub mod denoising;
+pub mod distillation;
 mod error;
 mod method;
 mod objective;
 pub mod reward;
 pub mod step;
 mod tally;
+mod teacher;
 
 pub use classifier::Classification;
 pub use denoising::Denoising;
+pub use distillation::reflow::Reflow;
 pub use error::MethodError;
-pub use method::{Clock, Inference, Map, Method, Setup, Weights};
-pub use objective::ObjectiveConfig;
+pub use method::{Clock, Inference, Map, Method, Setup, Training, Weights};
+pub use objective::{Objective, ObjectiveConfig};
 pub use tally::Tally;
+pub use teacher::{Runs, Teacher, Trained};

@@ -1,12 +1,16 @@
 //! What a training method is to the trainer.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
 use burn::tensor::Device;
-use sinter_data::Batch;
+use sinter_data::{Batch, Source};
 use sinter_models::{AdaptersConfig, ModelConfig, Network};
 use sinter_optimization::{OptimizerConfig, Part, Tensors};
 use sinter_sampling::{Conditioner, Denoiser};
 
-use crate::{MethodError, Tally};
+use crate::{MethodError, Runs, Tally};
 
 /// Where training stands when a batch arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,19 @@ pub struct Setup<'a> {
     pub device: &'a Device,
     /// Seed of the run.
     pub seed: u64,
+    /// What only training needs; none where a trained model is opened for use.
+    pub training: Option<Training<'a>>,
+}
+
+/// What a method may need beyond its batches while it trains.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// Opens the runs that it learns from.
+    pub runs: &'a dyn Runs,
+    /// The training data.
+    pub source: &'a Arc<dyn Source>,
+    /// Folder for what can be made again; without one, nothing is kept.
+    pub cache: Option<&'a Path>,
 }
 
 impl Setup<'_> {
@@ -50,7 +67,7 @@ impl Setup<'_> {
 
 /// Parameters of every averaged part, flat, by part and parameter name; what replaces the trained ones when averaged
 /// weights are sampled or evaluated.
-pub type Weights = std::collections::BTreeMap<String, Tensors>;
+pub type Weights = BTreeMap<String, Tensors>;
 
 /// A training method. It owns its networks and their optimizers.
 pub trait Method {
@@ -60,7 +77,7 @@ pub trait Method {
     /// [`MethodError::NonFinite`] leaves every weight and moment as it was.
     fn step(&mut self, batch: &Batch, clock: Clock) -> Result<Tally, MethodError>;
 
-    /// Its parts: what a checkpoint holds.
+    /// Its parts: what a checkpoint holds. The first is the network that samples.
     fn parts(&self) -> Vec<&dyn Part>;
 
     /// Its parts, to be loaded.
@@ -68,6 +85,12 @@ pub trait Method {
 
     /// Names of the parts whose weights are averaged.
     fn averaged(&self) -> Vec<&str>;
+
+    /// The runs that it learns from, each with the hash of the weights that it took. A checkpoint carries them, because
+    /// a run that goes on with another teacher is another run.
+    fn teachers(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// The trained model without gradients, with its own weights or with averages of them.
     fn inference(&self, weights: Option<&Weights>) -> Box<dyn Inference + '_>;

@@ -6,43 +6,63 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
-use crate::{Classification, Denoising, Method, MethodError, Setup};
+use crate::{Classification, Denoising, Method, MethodError, Reflow, Setup};
 
-/// Which method trains the model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ObjectiveConfig {
+/// The configuration of a training method: an `[objective]` section.
+pub trait Objective {
+    /// Every problem of these settings, given the model and the data.
+    fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems;
+
+    /// How samples of the trained model follow from its output; none if it does not generate.
+    fn parameterization(&self) -> Option<Parameterization>;
+
+    /// Builds the method, with fresh weights or those of its teacher.
+    ///
+    /// # Errors
+    /// When the settings do not fit together, or a run that it learns from cannot be opened.
+    fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError>;
+}
+
+/// The enum of all methods, each written once: its variants, and the way from a variant to its [`Objective`].
+macro_rules! objectives {
+    ($($(#[$documentation:meta])* $name:ident($config:ty),)*) => {
+        /// Which method trains the model.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        #[allow(clippy::large_enum_variant, reason = "a process holds a handful of configurations")]
+        pub enum ObjectiveConfig {
+            $($(#[$documentation])* $name($config),)*
+        }
+
+        impl ObjectiveConfig {
+            fn objective(&self) -> &dyn Objective {
+                match self {
+                    $(Self::$name(config) => config,)*
+                }
+            }
+        }
+    };
+}
+
+objectives! {
     /// Denoising: diffusion, score matching, EDM and flow matching.
     Denoising(Denoising),
     /// Classification, for the networks that evaluation takes features from.
     Classifier(Classification),
+    /// Flow matching, or one-step distillation, on pairs that a teacher made.
+    Reflow(Reflow),
 }
 
-impl ObjectiveConfig {
-    /// Every problem of these settings, given the model and the data.
-    pub fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
-        match self {
-            Self::Denoising(config) => config.validate(model, shape),
-            Self::Classifier(config) => config.validate(model, shape),
-        }
+impl Objective for ObjectiveConfig {
+    fn validate(&self, model: &ModelConfig, shape: &DataShape) -> Problems {
+        self.objective().validate(model, shape)
     }
 
-    /// How samples of the trained model follow from its output; none if it does not generate.
-    pub fn parameterization(&self) -> Option<Parameterization> {
-        match self {
-            Self::Denoising(config) => Some(config.parameterization()),
-            Self::Classifier(_) => None,
-        }
+    fn parameterization(&self) -> Option<Parameterization> {
+        self.objective().parameterization()
     }
 
-    /// Builds the method with fresh weights.
-    ///
-    /// # Errors
-    /// When the settings do not fit together.
-    pub fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
-        Ok(match self {
-            Self::Denoising(config) => config.build(setup)?,
-            Self::Classifier(config) => config.build(setup)?,
-        })
+    fn build(&self, setup: &Setup) -> Result<Box<dyn Method>, MethodError> {
+        self.objective().build(setup)
     }
 }

@@ -5,7 +5,7 @@
 use burn::tensor::Device;
 use sinter_data::Batch;
 use sinter_models::ModelConfig;
-use sinter_objectives::{Clock, Denoising, Method, ObjectiveConfig, Setup};
+use sinter_objectives::{Clock, Denoising, Method, Objective, ObjectiveConfig, Setup};
 use sinter_optimization::OptimizerConfig;
 use sinter_sampling::Conditioner;
 
@@ -49,6 +49,7 @@ fn method() -> Box<dyn Method> {
         conditioner: &conditioner,
         device: &device,
         seed: 7,
+        training: None,
     };
     objective.build(&setup).unwrap()
 }

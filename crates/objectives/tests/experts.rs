@@ -5,7 +5,7 @@
 use burn::tensor::Device;
 use sinter_data::Batch;
 use sinter_models::ModelConfig;
-use sinter_objectives::{Clock, ObjectiveConfig, Setup, Tally};
+use sinter_objectives::{Clock, Objective, ObjectiveConfig, Setup, Tally};
 use sinter_optimization::OptimizerConfig;
 use sinter_sampling::Conditioner;
 
@@ -42,6 +42,7 @@ fn step(prior: f64, micro_batch: usize) -> Tally {
         conditioner: &conditioner,
         device: &device,
         seed: 7,
+        training: None,
     };
     let batch = Batch {
         shape: [IMAGES, 3, 8, 8],

@@ -141,6 +141,7 @@ fn a_toy_objective_trains() {
         conditioner: &conditioner,
         device: &device,
         seed: 3,
+        training: None,
     };
     let mut method = config.build(&setup).unwrap();
 

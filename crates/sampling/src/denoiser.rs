@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use sinter_models::layers::tap::Representation;
 use sinter_models::{Condition, Network};
 use sinter_process::{Parameterization, PathPoint};
+use sinter_solvers::Level;
 
 /// A model whose output can be read: (x, t, condition) -> a prediction of known parameterization.
 pub trait Denoiser {
@@ -30,6 +31,30 @@ pub trait Denoiser {
         let output = self.output(x.clone(), &point, condition);
         x.mul_scalar(map.x) + output.mul_scalar(map.prediction)
     }
+}
+
+/// The prediction of clean data, `[b, c, h, w]`, at states `x`, each at a level of its own on *any* path: see
+/// [`Denoiser::data`].
+///
+/// `network` maps (scaled input `[b, c, h, w]`, time labels `[b]`) to its output; gradients flow through it.
+pub fn data_at_each(
+    parameterization: &Parameterization,
+    x: Tensor<4>,
+    levels: &[Level],
+    network: impl FnOnce(Tensor<4>, Tensor<1>) -> Tensor<4>,
+) -> Tensor<4> {
+    let Parameterization { path, input_scale, time_label, prediction } = parameterization;
+    let points: Vec<PathPoint> =
+        levels.iter().map(|level| path.at(path.time_of_lambda((level.alpha / level.sigma).ln()))).collect();
+    let column = |of: &dyn Fn(usize) -> f64| per_image(&(0..levels.len()).map(of).collect::<Vec<_>>(), &x);
+    let to_path = |i: usize| scale_between(levels[i].alpha, levels[i].sigma, &points[i]);
+    let labels: Vec<f64> = points.iter().map(|point| time_label.label(path, point)).collect();
+    let maps: Vec<_> = points.iter().map(|point| prediction.data_from(point)).collect();
+
+    let c = x.dims()[1];
+    let input = x.clone() * column(&|i| to_path(i) * input_scale.scale(&points[i]));
+    let output = network(input, values(&labels, &x.device(), x.dtype())).narrow(1, 0, c); // [b, c, h, w]
+    x.clone() * column(&|i| to_path(i) * maps[i].x) + output * column(&|i| maps[i].prediction)
 }
 
 /// The factor from a state with (alpha, sigma) to the state of equal lambda at `point`. Taken from the larger of the

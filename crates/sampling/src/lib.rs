@@ -7,7 +7,7 @@ mod executor;
 mod guidance;
 
 pub use conditioner::Conditioner;
-pub use denoiser::{Denoiser, NetworkDenoiser, per_image, values};
+pub use denoiser::{Denoiser, NetworkDenoiser, data_at_each, per_image, values};
 pub use draw::{Request, SamplingError, draw};
 pub use executor::execute;
 pub use guidance::{Guidance, Guided};

@@ -44,6 +44,9 @@ pub struct Summary {
     pub config_hash: String,
     /// Updates of each part's optimizer.
     pub updates: BTreeMap<String, u64>,
+    /// The runs that the method learned from, each with the hash of the weights that it took.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub teachers: BTreeMap<String, String>,
     /// Half-lives of the averages.
     pub averages: Vec<u64>,
     /// Sums behind the next line of the log.
@@ -129,6 +132,7 @@ impl Checkpoint {
             skipped: progress.skipped,
             config_hash: config_hash.to_string(),
             updates,
+            teachers: method.teachers(),
             averages: averages.iter().map(|(half_life, _)| *half_life).collect(),
             tally: progress.tally.clone(),
             files,
@@ -200,6 +204,7 @@ impl Checkpoint {
     /// # Errors
     /// When a file is damaged or does not match the method; the names are listed.
     pub fn restore(&self, method: &mut dyn Method, averages: &mut Averages) -> Result<Progress, TrainingError> {
+        self.same_teachers(method)?;
         let mut network = self.read(NETWORK)?;
         let mut optimizer = self.read(OPTIMIZER)?;
         let summary = &self.summary;
@@ -273,6 +278,25 @@ impl Checkpoint {
             .into_iter()
             .map(|(name, array)| (name.split_once('/').map_or("", |(_, rest)| rest).to_string(), array));
         parameters::write(module, unprefixed.collect()).map_err(|error| checkpoint_error(&self.path, error))
+    }
+
+    /// A run that was trained with a teacher goes on with the same weights of it.
+    fn same_teachers(&self, method: &dyn Method) -> Result<(), TrainingError> {
+        for (run, hash) in method.teachers() {
+            match self.summary.teachers.get(&run) {
+                Some(before) if *before != hash => {
+                    return Err(checkpoint_error(
+                        &self.path,
+                        format!(
+                            "learned from other weights of {run} than it has now (sha256 {before}, now {hash}): bring \
+                             that run back to them, or start anew under another name"
+                        ),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn average(&self, half_life: u64) -> Result<Arrays, TrainingError> {

@@ -7,7 +7,7 @@ use sinter_config::Problems;
 use sinter_data::DataConfig;
 use sinter_evaluation::EvalConfig;
 use sinter_models::{AdaptersConfig, DataShape, ModelConfig};
-use sinter_objectives::ObjectiveConfig;
+use sinter_objectives::{Objective, ObjectiveConfig};
 use sinter_optimization::{AverageConfig, OptimizerConfig};
 use sinter_sampling::Guidance;
 use sinter_solvers::Sampler;

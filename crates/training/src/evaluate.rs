@@ -10,7 +10,7 @@ use sinter_evaluation::{
     ClassifierFeatures, Evaluator, FeatureNetwork, FeaturesConfig, Generated, MetricConfig, PixelFeatures, Record,
     ReferenceImages, Subject,
 };
-use sinter_models::{Classifier, ModelConfig};
+use sinter_models::{Classifier, DataShape, ModelConfig};
 use sinter_objectives::{Method, Weights};
 use sinter_sampling::{Conditioner, Denoiser};
 
@@ -76,6 +76,23 @@ fn open_features(
 
 /// The classifier of a run, as a feature network.
 fn classifier(root: &Path, device: &Device) -> Result<ClassifierFeatures, TrainingError> {
+    let TrainedClassifier { name, hash, network, shape } = trained_classifier(root, device)?;
+    Ok(ClassifierFeatures::new(name, hash, network, shape, device))
+}
+
+/// The classifier of a run.
+pub(crate) struct TrainedClassifier {
+    /// Name of the run.
+    name: String,
+    /// Hash of its checkpoint.
+    pub(crate) hash: String,
+    /// The network, without gradients.
+    pub(crate) network: Classifier,
+    /// What it was trained on.
+    shape: DataShape,
+}
+
+pub(crate) fn trained_classifier(root: &Path, device: &Device) -> Result<TrainedClassifier, TrainingError> {
     let name = root.display();
     if !root.join("config.toml").is_file() {
         return Err(TrainingError::Config(format!(
@@ -97,7 +114,7 @@ fn classifier(root: &Path, device: &Device) -> Result<ClassifierFeatures, Traini
         .build_adapted(config.adapters.as_ref(), &shape, device, config.seed)
         .map_err(|p| TrainingError::Config(p.to_string()))?;
     let network = checkpoint.load_module(network, half_life)?;
-    Ok(ClassifierFeatures::new(config.name.clone(), checkpoint.digest()?, network, shape, device))
+    Ok(TrainedClassifier { name: config.name.clone(), hash: checkpoint.digest()?, network, shape })
 }
 
 /// A trained model whose samples are measured.

@@ -31,7 +31,7 @@ pub fn import(
     warn(reference, &config.model);
     let device = config.device.open()?;
     let (source, conditioner) = open_data(config)?;
-    let mut method = build_method(config, &conditioner, &device)?;
+    let mut method = build_method(config, &conditioner, &device, None)?;
     let ours =
         reference.import(&config.model, conditioner.shape(), theirs).map_err(|error| refused(error.to_string()))?;
     match &mut method.parts_mut()[..] {
@@ -76,7 +76,7 @@ pub fn merge(run: &Run, root: &Path, command: Vec<String>) -> Result<PathBuf, Tr
     if let Some(name) = root.file_name().and_then(|name| name.to_str()) {
         config.name = name.into();
     }
-    let mut method = build_method(&config, &run.conditioner, &run.device)?;
+    let mut method = build_method(&config, &run.conditioner, &run.device, None)?;
     for (part, adapted) in method.parts_mut().into_iter().zip(run.method.parts()) {
         let weights = adapters.merge(adapted.parameters()?).map_err(|error| refused(error.to_string()))?;
         part.load_parameters(weights)?;
@@ -87,7 +87,7 @@ pub fn merge(run: &Run, root: &Path, command: Vec<String>) -> Result<PathBuf, Tr
 /// The weights of an open run in the form that `reference` reads, its adapters merged into them.
 ///
 /// # Errors
-/// When the method has more than one network, a network that `reference` does not have (every name is listed), or
+/// When the network is one that `reference` does not have (every name is listed), or
 /// adapters that cannot be merged.
 pub fn export(run: &Run, reference: Reference) -> Result<Arrays, TrainingError> {
     let refused = |reason: String| TrainingError::Config(format!("export: {reason}"));

@@ -1,7 +1,7 @@
 //! A run's network as a function of tensors: what it is compared by with other implementations.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use sinter_models::parameters::{self, Array, Arrays};
+use sinter_models::parameters::{Array, Arrays};
 use sinter_models::{Condition, DataShape};
 
 use crate::{Run, TrainingError};
@@ -12,13 +12,12 @@ use crate::{Run, TrainingError};
 /// `y` `[b]`, where the number of classes is the null class. Captions are not asked for.
 ///
 /// # Errors
-/// When the method has more than one network, or one that does not map images to images; when a tensor is missing, not
+/// When the method's network does not map images to images; when a tensor is missing, not
 /// known, or not of the run's shape, or a class is none.
 pub fn predict(run: &Run, mut inputs: Arrays) -> Result<Arrays, TrainingError> {
     let refused = |reason: String| TrainingError::Config(format!("predict: {reason}"));
     let (model, shape) = (&run.config.model, run.conditioner.shape());
-    let network = model.build(shape, &run.device, run.config.seed).map_err(TrainingError::Problems)?;
-    let network = parameters::write(network, run.part()?.parameters()?).map_err(|error| refused(error.to_string()))?;
+    let network = run.network()?;
 
     let mut take = |name: &str| inputs.remove(name).ok_or_else(|| refused(format!("tensor {name} is missing")));
     let (x, t, y) = (take("x")?, take("t")?, take("y").ok());

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use sinter_data::{Source, Split};
 use sinter_evaluation::WeightsUsed;
-use sinter_objectives::Method;
+use sinter_models::{Network, parameters};
+use sinter_objectives::{Method, Objective};
 use sinter_optimization::Part;
-use sinter_sampling::Conditioner;
+use sinter_sampling::{Conditioner, NetworkDenoiser};
 
 use crate::checkpoint::Checkpoint;
 use crate::run_directory::RunDirectory;
@@ -69,7 +70,7 @@ impl Run {
         let device = config.device.open()?;
         let source = config.data.open(Split::Train, config.seed)?;
         let conditioner = conditioner(source.as_ref())?;
-        let mut method = build_method(&config, &conditioner, &device)?;
+        let mut method = build_method(&config, &conditioner, &device, None)?;
         let half_life = match choice {
             Choice::Raw => None,
             Choice::Average(half_life) => Some(half_life),
@@ -80,11 +81,26 @@ impl Run {
         Ok(Self { config, checkpoint, weights, source, conditioner, method, device })
     }
 
-    /// The only network that the method trains.
+    /// The network that samples, among those that the method has.
     pub(crate) fn part(&self) -> Result<&dyn Part, TrainingError> {
-        match self.method.parts()[..] {
-            [part] => Ok(part),
-            ref parts => Err(TrainingError::Config(format!("the method has {} networks, not one", parts.len()))),
-        }
+        let first = self.method.parts().into_iter().next();
+        first.ok_or_else(|| TrainingError::Config(format!("the method of {} has no network", self.config.name)))
+    }
+
+    /// The network that samples, without gradients.
+    pub(crate) fn network(&self) -> Result<Network, TrainingError> {
+        let Config { model, adapters, seed, .. } = &self.config;
+        let network = model
+            .build_adapted(adapters.as_ref(), self.conditioner.shape(), &self.device, *seed)
+            .map_err(TrainingError::Problems)?;
+        parameters::write(network, self.part()?.parameters()?).map_err(|error| TrainingError::Config(error.to_string()))
+    }
+
+    /// The network that samples and what its output means.
+    pub(crate) fn denoiser(&self) -> Result<NetworkDenoiser, TrainingError> {
+        let parameterization = self.config.objective.parameterization().ok_or_else(|| {
+            TrainingError::Config(format!("{} trains a network that does not generate", self.config.name))
+        })?;
+        Ok(NetworkDenoiser { network: self.network()?, parameterization })
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use sinter_data::{Batch, Loader, LoaderConfig, Manifest, Source, Split};
 use sinter_evaluation::{Evaluator, Generated, WeightsUsed};
-use sinter_objectives::{Clock, Method, MethodError, Setup, Tally};
+use sinter_objectives::{Clock, Method, MethodError, Objective, Setup, Tally, Training};
 use sinter_optimization::Average;
 use sinter_sampling::Conditioner;
 
@@ -22,6 +22,7 @@ use crate::evaluate::{Evaluated, evaluator, weights_hash};
 use crate::generate::{Asked, Generation};
 use crate::journal::Journal;
 use crate::run_directory::{Provenance, RunDirectory};
+use crate::runs::OpenRuns;
 use crate::summary::summarise;
 use crate::{Config, TrainingError, faults};
 
@@ -85,7 +86,7 @@ impl<'a> Trainer<'a> {
         let data = Manifest::of(source.as_ref(), Split::Train);
         run.write_provenance(&provenance(config, session.command.clone(), data))?;
 
-        let mut method = build_method(config, &conditioner, &device)?;
+        let mut method = build_to_train(config, &source, &conditioner, &device)?;
         let latest = Checkpoint::latest(&run.checkpoints())?;
         if let (None, Some(other)) = (&latest, &config.train.init_from) {
             start_from(method.as_mut(), Path::new(other))?;
@@ -332,17 +333,33 @@ pub(crate) fn open_data(config: &Config) -> Result<(Arc<dyn Source>, Conditioner
     if problems.is_empty() { Ok((source, conditioner)) } else { Err(TrainingError::Problems(problems)) }
 }
 
-/// The method of a configuration, its networks fresh.
+/// The method of a configuration, before its first image; without `training`, to be used and not trained.
 ///
 /// # Errors
-/// As [`ObjectiveConfig::build`](sinter_objectives::ObjectiveConfig::build).
+/// As [`Objective::build`].
 pub(crate) fn build_method(
     config: &Config,
     conditioner: &Conditioner,
     device: &Device,
+    training: Option<Training<'_>>,
 ) -> Result<Box<dyn Method>, TrainingError> {
     let (model, adapters, optimizer, seed) = (&config.model, config.adapters.as_ref(), &config.optimizer, config.seed);
-    Ok(config.objective.build(&Setup { model, adapters, optimizer, conditioner, device, seed })?)
+    Ok(config.objective.build(&Setup { model, adapters, optimizer, conditioner, device, seed, training })?)
+}
+
+/// The method of a configuration, before its first image, to be trained on `source`.
+///
+/// # Errors
+/// As [`Objective::build`].
+pub(crate) fn build_to_train(
+    config: &Config,
+    source: &Arc<dyn Source>,
+    conditioner: &Conditioner,
+    device: &Device,
+) -> Result<Box<dyn Method>, TrainingError> {
+    let store = config.data.store();
+    let training = Training { runs: &OpenRuns(config), source, cache: store.cache() };
+    build_method(config, conditioner, device, Some(training))
 }
 
 /// What makes a run now.

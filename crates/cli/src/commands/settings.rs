@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use sinter_config::{Layered, resolve};
-use sinter_training::{Choice, Config, Run, SampleConfig};
+use sinter_training::{Choice, Config, Run, SampleConfig, inherit};
 
 use crate::Failure;
 use crate::arguments::{Overrides, Sampling, Trained};
@@ -21,6 +21,7 @@ pub(crate) fn layered(path: &Path, overrides: &Overrides) -> Result<Layered, Fai
     if let Some(threads) = overrides.threads {
         layered.set(&format!("device.threads={threads}"))?;
     }
+    inherit(&mut layered)?;
     Ok(layered)
 }
 

@@ -36,6 +36,8 @@ impl Stream {
     pub const EVALUATION: Self = Self(12);
     /// The channels of a network's tasks.
     pub const ROUTING: Self = Self(13);
+    /// The noise of a teacher's pairs; indexed by pair.
+    pub const PAIR_NOISE: Self = Self(14);
     /// Draws of tests and examples.
     pub const TEST: Self = Self(255);
 

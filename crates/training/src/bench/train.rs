@@ -11,7 +11,7 @@ use sinter_objectives::{Clock, Method};
 use super::{Profile, Timing, milliseconds};
 use crate::checkpoint::Averages;
 use crate::generate::{Asked, Generation};
-use crate::trainer::{averages_of, build_method, open_data, update_averages};
+use crate::trainer::{averages_of, build_to_train, open_data, update_averages};
 use crate::{Config, TrainingError, memory};
 
 /// A timing of so many images.
@@ -117,7 +117,7 @@ pub fn measure(config: &Config, steps: usize, profile: bool) -> Result<Report, T
     }
     let device = config.device.open()?;
     let (source, conditioner) = open_data(config)?;
-    let method = build_method(config, &conditioner, &device)?;
+    let method = build_to_train(config, &source, &conditioner, &device)?;
     let asked = Asked::every_class(source.as_ref(), config.sample.n)?;
     let (batch, micro_batch) = (config.train.batch, config.train.micro_batch());
     let mut updates = Updates {

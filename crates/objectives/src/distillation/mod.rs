@@ -1,0 +1,4 @@
+//! Students in few steps, from teachers.
+
+pub mod pairs;
+pub mod reflow;
