@@ -22,5 +22,6 @@ pub use distillation::reflow::Reflow;
 pub use error::MethodError;
 pub use method::{Clock, Inference, Map, Method, Setup, Training, Weights};
 pub use objective::{Objective, ObjectiveConfig};
+pub use reward::RewardTuning;
 pub use tally::Tally;
 pub use teacher::{Runs, Teacher, Trained};

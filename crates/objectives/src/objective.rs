@@ -6,7 +6,7 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
-use crate::{Classification, Denoising, Method, MethodError, Reflow, Setup};
+use crate::{Classification, Denoising, Method, MethodError, Reflow, RewardTuning, Setup};
 
 /// The configuration of a training method: an `[objective]` section.
 pub trait Objective {
@@ -51,6 +51,8 @@ objectives! {
     Classifier(Classification),
     /// Flow matching, or one-step distillation, on pairs that a teacher made.
     Reflow(Reflow),
+    /// Policy gradients on rewards of generated images.
+    Reward(RewardTuning),
 }
 
 impl Objective for ObjectiveConfig {

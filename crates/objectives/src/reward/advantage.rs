@@ -96,18 +96,27 @@ impl Advantage {
     /// The advantages of several rewards with their weights. Of any number of rewards the sum over a group is zero, if the
     /// mean is the group's.
     pub fn of_rewards(&self, rewards: &[(f64, Vec<f64>)], groups: &[usize]) -> Vec<f64> {
-        let sum = |lists: &mut dyn Iterator<Item = (f64, Vec<f64>)>| {
-            let mut total = vec![0.0; groups.len()];
-            for (weight, list) in lists {
-                total.iter_mut().zip(list).for_each(|(total, value)| *total += weight * value);
-            }
-            total
-        };
+        self.combined(rewards, |_, rewards| self.of_reward(rewards, groups))
+    }
+
+    /// One advantage from several rewards with their weights, by `of(index, rewards)`, which gives the advantages of one;
+    /// rewards of weight 0 take no part.
+    pub(crate) fn combined(
+        &self,
+        rewards: &[(f64, Vec<f64>)],
+        mut of: impl FnMut(usize, &[f64]) -> Vec<f64>,
+    ) -> Vec<f64> {
+        let mut total = vec![0.0; rewards.first().map_or(0, |(_, values)| values.len())];
+        for (index, (weight, values)) in rewards.iter().enumerate().filter(|(_, (weight, _))| *weight != 0.0) {
+            let values = match self.combination {
+                Combination::Advantages => &of(index, values),
+                Combination::Rewards => values,
+            };
+            total.iter_mut().zip(values).for_each(|(total, value)| *total += weight * value);
+        }
         match self.combination {
-            Combination::Advantages => {
-                sum(&mut rewards.iter().map(|(weight, rewards)| (*weight, self.of_reward(rewards, groups))))
-            }
-            Combination::Rewards => self.of_reward(&sum(&mut rewards.iter().cloned()), groups),
+            Combination::Advantages => total,
+            Combination::Rewards => of(0, &total),
         }
     }
 
@@ -120,15 +129,15 @@ impl Advantage {
 }
 
 /// Mean and deviation of some rewards.
-struct Moments {
-    mean: f64,
-    deviation: f64,
+pub(crate) struct Moments {
+    pub(crate) mean: f64,
+    pub(crate) deviation: f64,
     /// Whether all are equal.
-    tied: bool,
+    pub(crate) tied: bool,
 }
 
 impl Moments {
-    fn of(rewards: impl Iterator<Item = f64> + Clone, unbiased: bool) -> Self {
+    pub(crate) fn of(rewards: impl Iterator<Item = f64> + Clone, unbiased: bool) -> Self {
         let count = rewards.clone().count() as f64;
         let mean = rewards.clone().sum::<f64>() / count;
         let squares: f64 = rewards.clone().map(|reward| (reward - mean).powi(2)).sum();

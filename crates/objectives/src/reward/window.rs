@@ -21,11 +21,14 @@ pub struct Window {
     pub returns: bool,
     /// How far it goes.
     pub edge: Edge,
+    /// The share of the steps after the window that is left of them, in (0, 1], as DPM-Solver++ of second order on a
+    /// coarser grid (the Flash variants). None: the steps after it are those before it.
+    pub compression: Option<f64>,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { width: 4, motion: Motion::default(), stride: 1, returns: true, edge: Edge::default() }
+        Self { width: 4, motion: Motion::default(), stride: 1, returns: true, edge: Edge::default(), compression: None }
     }
 }
 
@@ -152,6 +155,8 @@ impl Window {
         let most = self.end(steps);
         let message = format!("a window in {steps} steps holds at most {most}");
         problems.check(self.width <= most, "width", message);
+        let share = self.compression.is_none_or(|share| share > 0.0 && share <= 1.0);
+        problems.check(share, "compression", "must be above 0 and at most 1");
         match self.motion {
             Motion::Progressive { updates } => problems.check(updates >= 1, "motion.updates", "must be at least 1"),
             Motion::Linear { updates, rate, .. } | Motion::Exponential { updates, rate, .. } => {

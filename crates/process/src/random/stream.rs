@@ -38,6 +38,12 @@ impl Stream {
     pub const ROUTING: Self = Self(13);
     /// The noise of a teacher's pairs; indexed by pair.
     pub const PAIR_NOISE: Self = Self(14);
+    /// The noise of a policy's rollouts: [`Stream::nth`] 0 is the start, `k + 1` that of step `k`.
+    pub const ROLLOUT_NOISE: Self = Self(20);
+    /// Which of its steps a rollout is trained on.
+    pub const ROLLOUT_STEPS: Self = Self(21);
+    /// Where the window of stochastic steps stands; indexed by an update's first image.
+    pub const ROLLOUT_WINDOW: Self = Self(22);
     /// Draws of tests and examples.
     pub const TEST: Self = Self(255);
 

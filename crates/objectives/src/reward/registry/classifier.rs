@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_data::Batch;
 use sinter_kernels::map_images;
-use sinter_models::{Classifier, DataShape};
+use sinter_models::{Classifier, DataShape, parameters};
 
 use super::{Reward, RewardError, Scores};
 
@@ -33,10 +33,22 @@ pub struct ClassifierReward {
 }
 
 impl ClassifierReward {
-    /// A trained classifier, made for data of `shape`.
-    pub fn new(classifier: Classifier, shape: DataShape, device: &Device) -> Self {
+    /// A trained classifier of data of `shape`.
+    ///
+    /// # Errors
+    /// Why it is none, as the rest of a sentence.
+    pub fn new(classifier: Classifier, shape: DataShape, device: &Device) -> Result<Self, String> {
+        let shapes = parameters::names_and_shapes(&classifier);
+        let size = |name: &str, axis: usize| shapes.get(name).and_then(|shape| shape.get(axis)).copied();
+        let theirs = (size("input.weight", 1), size("logits.bias", 0));
+        if theirs != (Some(shape.channels), Some(shape.classes)) {
+            let [channels, classes] = [theirs.0, theirs.1].map(Option::unwrap_or_default);
+            return Err(format!(
+                "tells {classes} classes of images of {channels} channels apart, and the data here are {shape}"
+            ));
+        }
         let name = "classifier".to_owned();
-        Self { name, score: Confidence::default(), classifier: classifier.valid(), shape, device: device.clone() }
+        Ok(Self { name, score: Confidence::default(), classifier: classifier.valid(), shape, device: device.clone() })
     }
 
     /// The same under a name and in a unit.
@@ -95,7 +107,7 @@ mod tests {
         let (device, shape) = (Device::flex(), DataShape::images(1, 8, 8).with_classes(3));
         let config = ClassifierConfig { channels: 8, depth: 2, features: 16, groups: 4, dropout: 0.0 };
         let classifier = config.build(&shape, &device, 5).unwrap();
-        ClassifierReward::new(classifier, shape, &device).named("sure".into(), score)
+        ClassifierReward::new(classifier, shape, &device).unwrap().named("sure".into(), score)
     }
 
     fn of_class(class: u32) -> Batch {
@@ -119,6 +131,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
+        let three = reward(Confidence::Probability).classifier;
+        let others = DataShape::images(1, 8, 8).with_classes(10);
+        let error = ClassifierReward::new(three, others, &Device::flex()).unwrap_err();
+        assert_eq!(
+            error,
+            "tells 3 classes of images of 1 channels apart, and the data here are images of 1 x 8 x 8 in 10 classes"
+        );
         let error = |batch: Batch| reward(Confidence::Probability).scores(&batch).unwrap_err().to_string();
         assert_eq!(error(of_class(3)), "reward `sure`: knows 3 classes, and not number 3");
         assert!(error(images([1, 1, 8, 8], |_| 0.0)).ends_with("asked for no classes"));
