@@ -49,7 +49,8 @@ fn students_that_are_killed_end_as_the_straight_ones() {
     let from = folder.path().join("teacher");
     teacher(&from, 0);
     let few = "objective.pairs.images=500";
-    for (preset, more) in [("reflow", &[few][..]), ("rfpp", &[few])] {
+    let steps = "objective.fake_score.updates=2";
+    for (preset, more) in [("reflow", &[few][..]), ("rfpp", &[few]), ("dmd2", &[steps])] {
         let preset = format!("configs/distill/{preset}.toml");
         killed_ends_as_straight(|run| student(&preset, &from, run, more));
     }

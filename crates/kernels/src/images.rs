@@ -4,7 +4,10 @@
 //! is too small to share. Where images do not depend on each other, each thread can take some of them through a whole
 //! network instead; what it touches then also stays in its cache.
 
+use std::cell::Cell;
 use std::ops::Range;
+#[cfg(feature = "flex")]
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::Device;
 
@@ -26,11 +29,34 @@ pub fn map_images<T: Send>(device: &Device, n: usize, map: impl Fn(Range<usize>)
 
         let ranges = image_ranges(device, n);
         if ranges > 1 {
-            return (0..ranges).into_par_iter().map(|i| map(i * n / ranges..(i + 1) * n / ranges)).collect();
+            let task = |i: usize| as_task(|| map(i * n / ranges..(i + 1) * n / ranges));
+            return (0..ranges).into_par_iter().map(task).collect();
         }
     }
     let _ = device;
     vec![map(0..n)]
+}
+
+thread_local! {
+    /// The range that this thread works on.
+    static TASK: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Which range of [`map_images`] this thread works on: a number that no other range of the process has; 0 outside.
+///
+/// A thread that waits inside one range may take up another one meanwhile. Who keeps something for the thread while a
+/// range is under way, keeps it for the range by this number.
+pub fn image_task() -> u64 {
+    TASK.get()
+}
+
+#[cfg(feature = "flex")]
+fn as_task<T>(work: impl FnOnce() -> T) -> T {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let outer = TASK.replace(NEXT.fetch_add(1, Ordering::Relaxed));
+    let result = work();
+    TASK.set(outer);
+    result
 }
 
 /// How many ranges [`map_images`] makes of `n` images.

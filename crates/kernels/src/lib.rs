@@ -47,7 +47,7 @@ pub use convolution::conv2d;
 pub use form::use_composed;
 pub use gate::gate_residual;
 pub use group_norm::{group_norm, group_norm_modulate};
-pub use images::{image_ranges, map_images};
+pub use images::{image_ranges, image_task, map_images};
 pub use layer_norm::layer_norm_modulate;
 pub use linear::linear;
 pub use optimizer::{AdamW, Moments, adamw_step, ema_step};

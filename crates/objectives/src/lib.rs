@@ -4,20 +4,27 @@
 //! does everything else. To add one: its file with a config struct, one line in [`ObjectiveConfig`], one preset in
 //! `configs/`, one test.
 
+pub mod adversarial;
 pub mod batch;
 pub mod classifier;
+pub mod consistency;
 pub mod denoising;
+pub mod distance;
 pub mod distillation;
 mod error;
 mod method;
 mod objective;
+pub mod question;
 pub mod reward;
+pub mod scm;
 pub mod step;
 mod tally;
 mod teacher;
 
 pub use classifier::Classification;
 pub use denoising::Denoising;
+pub use distance::Distance;
+pub use distillation::dmd::Dmd;
 pub use distillation::reflow::Reflow;
 pub use error::MethodError;
 pub use method::{Clock, Inference, Map, Method, Setup, Training, Weights};

@@ -6,7 +6,7 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
-use crate::{Classification, Denoising, Method, MethodError, Reflow, RewardTuning, Setup};
+use crate::{Classification, Denoising, Dmd, Method, MethodError, Reflow, RewardTuning, Setup};
 
 /// The configuration of a training method: an `[objective]` section.
 pub trait Objective {
@@ -49,6 +49,8 @@ objectives! {
     Denoising(Denoising),
     /// Classification, for the networks that evaluation takes features from.
     Classifier(Classification),
+    /// Matching a teacher's distribution by scores (DMD, DMD2).
+    Dmd(Dmd),
     /// Flow matching, or one-step distillation, on pairs that a teacher made.
     Reflow(Reflow),
     /// Policy gradients on rewards of generated images.

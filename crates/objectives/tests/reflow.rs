@@ -4,10 +4,10 @@
 
 mod common;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 use common::Fixture;
 use sinter_objectives::distillation::pairs::{PairBatch, Pairs, PairsConfig};
-use sinter_objectives::distillation::reflow::{Metric, Reflow, Stage};
+use sinter_objectives::distillation::reflow::{Reflow, Stage};
 use sinter_objectives::{Clock, MethodError, Objective};
 use sinter_process::{Path, PathPoint};
 use sinter_sampling::values;
@@ -52,7 +52,7 @@ fn losses(config: &Reflow, s: f64, error: f64, t: f64) -> Vec<f64> {
 fn the_loss_is_that_of_the_lines_velocity_whatever_the_network_predicts() {
     for process in [FLOW, EDM] {
         let squared = reflow(process, "");
-        let huber = reflow(process, "metric = { type = \"pseudo_huber\", factor = 0.1 }");
+        let huber = reflow(process, "distance = { type = \"mean_pseudo_huber\", factor = 0.1 }");
         for t in [0.2, 0.6, 0.95] {
             for loss in losses(&squared, 0.4, 0.0, t) {
                 assert!(loss < 1e-9, "{loss}");
@@ -67,17 +67,6 @@ fn the_loss_is_that_of_the_lines_velocity_whatever_the_network_predicts() {
             }
         }
     }
-}
-
-#[test]
-fn pseudo_huber_has_its_limits() {
-    let error =
-        || Tensor::<4>::from_data(TensorData::new(vec![0.6_f32, -0.8, 0.0, 0.0], [1, 4, 1, 1]), &Device::flex());
-    let loss = |metric: Metric| f64::from(metric.losses(error()).into_scalar::<f32>());
-    assert!((loss(Metric::Squared) - 0.25).abs() < 1e-6);
-    // c to 0: |e| / d; c large: |e|^2 / (2 c d).
-    assert!((loss(Metric::PseudoHuber { factor: 1e-8 }) - 0.25).abs() < 1e-6);
-    assert!((loss(Metric::PseudoHuber { factor: 10.0 }) - 1.0 / (2.0 * 40.0 * 4.0)).abs() < 2e-6);
 }
 
 fn pairs(fixture: &Fixture) -> Pairs {

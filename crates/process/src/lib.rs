@@ -6,6 +6,7 @@
 //! * A [`Path`] gives alpha, sigma and their derivatives at any time: a [`PathPoint`].
 //! * A [`Prediction`] says what a network's output stands for; a 2x2 linear map reads clean data and noise from it.
 //! * A [`Parameterization`] is all that is needed to feed a network and to read it.
+//! * A [`TrigFlow`] shows a network of any parameterization as one on the circle, and gives derivatives along it.
 //! * A [`Weight`] and a [`TimeLaw`] say which times a loss dwells on.
 //! * [`schedule`] holds the tables and grids of discrete chains, [`mixture`] a density whose denoiser is exact, and
 //!   [`random`] draws that are functions of seed, stream and image.
@@ -22,12 +23,14 @@ pub mod random;
 pub mod schedule;
 mod threshold;
 mod time_law;
+mod trigflow;
 mod weight;
 
-pub use parameterization::{InputScale, Parameterization, TimeLabel};
+pub use parameterization::{InputScale, Parameterization, Reading, TimeLabel};
 pub use path::Path;
 pub use point::PathPoint;
 pub use prediction::{Linear, Prediction, Target};
 pub use threshold::dynamic_threshold;
-pub use time_law::{TimeDistribution, TimeLaw};
+pub use time_law::{TimeDistribution, TimeLaw, fractions};
+pub use trigflow::{TrigFlow, Wrapped};
 pub use weight::Weight;

@@ -131,6 +131,17 @@ fn nearest_index(steps: usize, path: &Path, point: &PathPoint) -> f64 {
     if distance(above) < distance(below) { above } else { below }
 }
 
+/// How a network is fed and read at one point of its path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The factor on the state before it enters the network.
+    pub scale: f64,
+    /// The number by which the network is told the time.
+    pub label: f64,
+    /// Clean data from state and output.
+    pub data: Linear,
+}
+
 /// Everything needed to feed a network and to read its output. It is part of every checkpoint: weights without it say
 /// nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -157,6 +168,15 @@ impl Parameterization {
     /// Noise from state and output.
     pub fn noise_from(&self, point: &PathPoint) -> Linear {
         self.prediction.noise_from(point)
+    }
+
+    /// How the network is fed and read at a point.
+    pub fn reading(&self, point: &PathPoint) -> Reading {
+        Reading {
+            scale: self.input_scale.scale(point),
+            label: self.time_label.label(&self.path, point),
+            data: self.data_from(point),
+        }
     }
 
     /// First and last time at which clean data can be read from the network: those of the path, but that epsilon and

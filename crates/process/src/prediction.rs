@@ -51,10 +51,25 @@ pub enum Prediction {
         #[serde(default = "half")]
         sigma_data: f64,
     },
+    /// The raw network F of consistency models (Song et al. 2023, appendix C): EDM's, with coefficients moved so that the
+    /// data read at the noise level `sigma_min` are `x / alpha` itself, whatever the network gives. Not for states without
+    /// signal.
+    ConsistencyF {
+        /// Standard deviation of the data.
+        #[serde(default = "half")]
+        sigma_data: f64,
+        /// The noise level `sigma / alpha` at which states count as data.
+        #[serde(default = "lowest")]
+        sigma_min: f64,
+    },
 }
 
 fn half() -> f64 {
     0.5
+}
+
+fn lowest() -> f64 {
+    0.002
 }
 
 impl Prediction {
@@ -71,6 +86,13 @@ impl Prediction {
             Self::EdmF { sigma_data } => {
                 let deviation = sigma.hypot(alpha * sigma_data);
                 Target { data: sigma / (deviation * sigma_data), noise: -alpha * sigma_data / deviation }
+            }
+            // What is left of x0 when c_skip (x0 + rho eps) is taken away, over c_out.
+            Self::ConsistencyF { sigma_data, sigma_min } => {
+                let (rho, above) = (point.rho(), point.rho() - sigma_min);
+                let (deviation, shifted) = (rho.hypot(sigma_data), above.hypot(sigma_data));
+                let factor = deviation / (shifted * shifted);
+                Target { data: factor * above / sigma_data, noise: -factor * sigma_data * (rho / above) }
             }
         }
     }
@@ -96,6 +118,12 @@ impl Prediction {
                 let deviation = sigma.hypot(alpha * sigma_data);
                 Linear { x: alpha * (sigma_data / deviation).powi(2), prediction: sigma * sigma_data / deviation }
             }
+            // c_skip and c_out, moved.
+            Self::ConsistencyF { sigma_data, sigma_min } => {
+                let (rho, above) = (point.rho(), point.rho() - sigma_min);
+                let skip = (sigma_data / above.hypot(sigma_data)).powi(2);
+                Linear { x: skip / alpha, prediction: above * (sigma_data / rho.hypot(sigma_data)) }
+            }
         }
     }
 
@@ -119,6 +147,10 @@ impl Prediction {
                 let deviation = sigma.hypot(alpha * sigma_data);
                 Linear { x: sigma / (deviation * deviation), prediction: -alpha * sigma_data / deviation }
             }
+            Self::ConsistencyF { .. } => {
+                let data = self.data_from(point);
+                Linear { x: (1.0 - alpha * data.x) / sigma, prediction: -alpha * data.prediction / sigma }
+            }
         }
     }
 
@@ -140,8 +172,11 @@ impl Prediction {
     /// Every problem of the settings.
     pub fn validate(&self) -> Problems {
         let mut problems = Problems::new();
-        if let Self::EdmF { sigma_data } = *self {
+        if let Self::EdmF { sigma_data } | Self::ConsistencyF { sigma_data, .. } = *self {
             problems.check(sigma_data > 0.0 && sigma_data.is_finite(), "sigma_data", "must be finite and positive");
+        }
+        if let Self::ConsistencyF { sigma_min, .. } = *self {
+            problems.check(sigma_min >= 0.0 && sigma_min.is_finite(), "sigma_min", "must be finite and not negative");
         }
         problems
     }
@@ -153,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Prediction; 8] = [
+    const ALL: [Prediction; 9] = [
         Prediction::Epsilon,
         Prediction::Data,
         Prediction::V,
@@ -162,6 +197,7 @@ mod tests {
         Prediction::Velocity,
         Prediction::EdmF { sigma_data: 0.5 },
         Prediction::EdmF { sigma_data: 1.3 },
+        Prediction::ConsistencyF { sigma_data: 0.5, sigma_min: 0.002 },
     ];
 
     fn close(a: f64, b: f64) -> bool {
@@ -203,6 +239,19 @@ mod tests {
             prop_assert!(close(map.prediction, sigma * sigma_data / square.sqrt()));
         }
 
+        /// Song et al. 2023, appendix C, as printed; without a lowest noise level it is EDM's.
+        #[test]
+        fn consistency_is_its_preconditioning(sigma in 0.002f64..80.0, sigma_data in 0.1f64..2.0) {
+            let point = PathPoint { t: 0.5, alpha: 1.0, sigma, alpha_dot: 0.0, sigma_dot: 1.0 };
+            let (above, deviation) = (sigma - 0.002, (sigma.powi(2) + sigma_data.powi(2)).sqrt());
+            let map = Prediction::ConsistencyF { sigma_data, sigma_min: 0.002 }.data_from(&point);
+            prop_assert!(close(map.x, sigma_data.powi(2) / (above.powi(2) + sigma_data.powi(2))));
+            prop_assert!(close(map.prediction, sigma_data * above / deviation));
+            let (edm, moved) = (Prediction::EdmF { sigma_data }, Prediction::ConsistencyF { sigma_data, sigma_min: 0.0 });
+            let (edm, moved) = (edm.data_from(&point), moved.data_from(&point));
+            prop_assert!(close(edm.x, moved.x) && close(edm.prediction, moved.prediction));
+        }
+
         /// F is the negative v of unit-variance data on the unit circle.
         #[test]
         fn edm_is_negative_v(sigma in 0.002f64..80.0, sigma_data in 0.1f64..2.0) {
@@ -224,6 +273,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn states_of_the_lowest_noise_are_data() {
+        let prediction = Prediction::ConsistencyF { sigma_data: 0.5, sigma_min: 0.002 };
+        let point = PathPoint { t: 0.0, alpha: 1.0, sigma: 0.002, alpha_dot: 0.0, sigma_dot: 1.0 };
+        assert_eq!(prediction.data_from(&point), Linear { x: 1.0, prediction: 0.0 });
     }
 
     #[test]

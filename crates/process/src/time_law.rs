@@ -92,21 +92,25 @@ impl TimeLaw {
     /// The training times of a whole batch, images `first_image` to `first_image + count - 1`. Each micro-batch takes
     /// its part of them, so that a stratified law spans the batch however it is split.
     pub fn times(&self, path: &Path, key: &Key, first_image: u64, count: usize) -> Vec<f64> {
-        let offset = key.at(first_image).uniform(0);
-        let fraction = |i: usize| {
-            if self.stratified {
-                (offset + i as f64 / count as f64).fract()
-            } else {
-                key.at(first_image + i as u64).uniform(0)
-            }
-        };
-        (0..count).map(|i| self.quantile(path, fraction(i))).collect()
+        let fractions = fractions(self.stratified, key, first_image, count);
+        fractions.into_iter().map(|u| self.quantile(path, u)).collect()
     }
 
     /// Every problem of the settings.
     pub fn validate(&self) -> Problems {
         self.distribution.validate()
     }
+}
+
+/// A fraction in [0, 1) for each image of a whole batch, images `first_image` to `first_image + count - 1`: uniform
+/// ones, drawn one by one or, if `stratified`, spread evenly from one common random offset.
+pub fn fractions(stratified: bool, key: &Key, first_image: u64, count: usize) -> Vec<f64> {
+    let offset = key.at(first_image).uniform(0);
+    let fraction = |i: usize| match stratified {
+        true => (offset + i as f64 / count as f64).fract(),
+        false => key.at(first_image + i as u64).uniform(0),
+    };
+    (0..count).map(fraction).collect()
 }
 
 impl TimeDistribution {

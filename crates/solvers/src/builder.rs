@@ -33,6 +33,11 @@ impl Builder {
         self.steps
     }
 
+    /// The factor on standard normal noise that the plan starts from.
+    pub fn scale(&self) -> f64 {
+        self.plan.scale
+    }
+
     /// `output = x0` or `eps`, as the network expects it at the state in `input`; clipped if the plan clips.
     pub fn evaluate(&mut self, quantity: Quantity, output: Register, input: Register, level: Level) {
         match (quantity, self.clipping) {

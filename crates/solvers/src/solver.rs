@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_process::PathPoint;
 
-use crate::{Builder, Clock, Ddim, Ddpm, DpmMultistep, Euler, Heun, Level, Plan, Stochastic};
+use crate::{Builder, Clock, Consistency, Ddim, Ddpm, DpmMultistep, Euler, Heun, Level, Plan, Stochastic};
 
 /// How the steps between the points of a grid are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,8 @@ pub enum Solver {
     Ddpm(Ddpm),
     /// DPM-Solver, DPM-Solver++ and their SDE forms, multistep; order 1 to 3, one evaluation a step.
     DpmMultistep(DpmMultistep),
+    /// A consistency model's: to the data and back, one evaluation a step.
+    Consistency(Consistency),
     /// Steps that draw from a kernel of given density, as reinforcement learning explores; first order.
     Stochastic(Stochastic),
 }
@@ -34,6 +36,7 @@ impl Solver {
             Self::Ddim(_) => "ddim",
             Self::Ddpm(_) => "ddpm",
             Self::DpmMultistep(_) => "dpm_multistep",
+            Self::Consistency(_) => "consistency",
             Self::Stochastic(_) => "stochastic",
         }
     }
@@ -43,7 +46,7 @@ impl Solver {
         match self {
             Self::Euler(solver) => Some(solver.clock),
             Self::Heun(solver) => Some(solver.clock),
-            Self::Ddim(_) | Self::Ddpm(_) | Self::DpmMultistep(_) => None,
+            Self::Ddim(_) | Self::Ddpm(_) | Self::DpmMultistep(_) | Self::Consistency(_) => None,
             // Its states are the path's own.
             Self::Stochastic(_) => Some(Clock::Time),
         }
@@ -68,6 +71,7 @@ impl Solver {
                 pairs.for_each(|(step, pair)| ddpm.step(plan, pair[0], pair[1], last(step)));
             }
             Self::DpmMultistep(dpm) => dpm.steps(plan, &levels),
+            Self::Consistency(consistency) => consistency.steps(plan, &levels),
             Self::Stochastic(solver) => points.windows(2).for_each(|pair| solver.step(plan, &pair[0], &pair[1], steps)),
         }
     }
@@ -80,6 +84,7 @@ impl Solver {
             Self::Ddim(solver) => solver.validate(),
             Self::Ddpm(_) => Problems::new(),
             Self::DpmMultistep(solver) => solver.validate(),
+            Self::Consistency(solver) => solver.validate(),
             Self::Stochastic(solver) => solver.validate(),
         }
     }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use sinter_process::mixture::Mixture;
 use sinter_process::path::{Discrete, Edm, VpLinear};
+use sinter_process::random::{Key, Stream};
 use sinter_process::{Path, PathPoint};
 use sinter_solvers::host::{Event, ExecuteError, execute};
 use sinter_solvers::{
-    Clamp, Clipping, Clock, Ddim, Ddpm, DpmMultistep, End, Euler, Explicit, Grid, Heun, Indices, Karras, Level,
-    Operation, Plan, Quantity, Register, Sampler, ShiftedTime, Solver, UniformLambda, UniformTime, Variable, compile,
+    AddedNoise, Clamp, Clipping, Clock, Consistency, Ddim, Ddpm, DpmMultistep, End, Euler, Explicit, Grid, Heun,
+    Indices, Karras, Level, Operation, Plan, Quantity, Register, Sampler, ShiftedTime, Solver, UniformLambda,
+    UniformTime, Variable, compile, exploding,
 };
 
 fn sampler(solver: Solver, grid: Grid, steps: usize) -> Sampler {
@@ -32,6 +35,7 @@ fn data_of_one_point_are_reached_in_any_number_of_steps() {
         Solver::Ddpm(Ddpm::default()),
         Solver::DpmMultistep(DpmMultistep::default()),
         Solver::DpmMultistep(DpmMultistep { order: 3, eta: 1.0, ..DpmMultistep::default() }),
+        Solver::Consistency(Consistency::default()),
     ];
     for solver in solvers {
         for steps in [1, 2, 7, 20] {
@@ -138,6 +142,86 @@ fn grids_have_their_ends() {
     assert!((chain.native_time(trailing[0].t) - 999.0).abs() < 1e-9);
     let edm = rhos(Grid::Karras(Karras::default()), &Path::Edm(Edm::default()), 18, End::Data);
     assert!((edm[0] - 80.0).abs() < 1e-12 && (edm[17] - 0.002).abs() < 1e-12);
+}
+
+/// The levels of a consistency model's sampler, as a configuration names them.
+fn named(noise: AddedNoise, sigma_min: f64, rhos: &[f64]) -> Sampler {
+    let grid = Grid::Explicit(Explicit { variable: Variable::Rho, values: rhos.to_vec() });
+    sampler(Solver::Consistency(Consistency { noise, sigma_min }), grid, rhos.len())
+}
+
+/// With the exact consistency function of a mixture every state has the law of its level, and every sample that of the
+/// data: their quantiles are uniform.
+#[test]
+fn exact_consistency_functions_sample_exactly() {
+    let (mixture, n) = (Mixture::three_bumps(), 2_000);
+    let noise = |draw: u64| {
+        let mut noise = vec![0.0; n];
+        Key::new(1, Stream::TEST).at(draw).fill_normal_f64(&mut noise);
+        noise
+    };
+    let edm = Path::Edm(Edm::default());
+    for (path, rhos) in [(&edm, &[80.0][..]), (&edm, &[80.0, 0.821]), (&Path::LinearFlow, &[80.0, 5.0, 0.7, 0.2])] {
+        let plan = named(AddedNoise::Fresh, 0.002, rhos).plan(path).unwrap();
+        assert_eq!((plan.evaluations(), plan.draws().len()), (rhos.len(), rhos.len() - 1));
+        let to_data = |x: &[f64], level: Level| -> Vec<f64> {
+            let from = exploding(level.rho());
+            x.iter().map(|x| mixture.transport(x / level.alpha, &from, &exploding(0.002))).collect()
+        };
+        // The start is noise alone: its law differs from that of the level by the data's part, a ten-thousandth.
+        let start = noise(0).iter().map(|z| plan.scale * z).collect();
+        let samples = execute(&plan, start, 1, to_data, |draw| noise(1 + draw as u64), |_| {}).unwrap();
+        let mut uniform: Vec<f64> = samples
+            .iter()
+            .map(|x| {
+                sinter_process::normal::cumulative(mixture.transport(*x, &exploding(0.002), &exploding(1e6)) / 1e6)
+            })
+            .collect();
+        uniform.sort_by(f64::total_cmp);
+        let far = uniform.iter().enumerate().map(|(i, u)| (u - (i as f64 + 0.5) / n as f64).abs());
+        let largest = far.fold(0.0, f64::max);
+        // Kolmogorov's statistic: above 1.95 / sqrt(n) once in a thousand.
+        assert!(largest < 1.95 / (n as f64).sqrt(), "{rhos:?}: {largest}");
+    }
+}
+
+#[test]
+fn noise_comes_back_fresh_or_as_it_was() {
+    let path = Path::LinearFlow;
+    let grid = Grid::Explicit(Explicit { variable: Variable::Time, values: vec![1.0, 0.5, 0.25] });
+    let solver = |noise| Solver::Consistency(Consistency { noise, sigma_min: 0.0 });
+    let plan = sampler(solver(AddedNoise::Initial), grid.clone(), 3).plan(&path).unwrap();
+    assert!(plan.draws().is_empty());
+    // Data that stay at 0.3: each state is alpha 0.3 + sigma z of the start's z.
+    let mut reached = Vec::new();
+    execute(
+        &plan,
+        vec![-1.4],
+        1,
+        |_, _| vec![0.3],
+        |_| vec![],
+        |event| {
+            if let Event::Reached { state, level } = event {
+                reached.push((state[0], level.alpha * 0.3 + level.sigma * -1.4));
+            }
+        },
+    )
+    .unwrap();
+    assert!(reached.len() == 3 && reached.iter().all(|(found, expected)| (found - expected).abs() < 1e-15));
+    let expected = "\
+consistency: 2 steps, 2 evaluations, 3 registers
+x = 80.000000 z at (alpha 1.000000, sigma 80.000000)
+  r1 = data(x) at (alpha 1.000000, sigma 80.000000)
+  r2 = noise 0
+  x = 1.000000 r1 + 0.820998 r2
+x reaches (alpha 1.000000, sigma 0.821000)
+  r1 = data(x) at (alpha 1.000000, sigma 0.821000)
+  x = 1.000000 r1
+x reaches (alpha 1.000000, sigma 0.000000)
+";
+    let plan = named(AddedNoise::Fresh, 0.002, &[80.0, 0.821]).plan(&Path::Edm(Edm::default())).unwrap();
+    assert_eq!(plan.to_string(), expected);
+    assert!(Solver::Consistency(Consistency { sigma_min: -1.0, ..Default::default() }).validate().len() == 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! makes of the file's images when its network is replaced by the file's outputs.
 
 mod batch;
+mod consistency;
 mod ddpm;
 mod edm;
 mod flow;
@@ -59,7 +60,7 @@ pub fn cases(file: &Arc<File>) -> Vec<Case> {
 fn case(file: &Arc<File>, key: String) -> Option<Case> {
     let fields = golden::fields(&key);
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-    let families = [ddpm::meaning, edm::meaning, flow::meaning, others::meaning];
+    let families = [ddpm::meaning, edm::meaning, flow::meaning, consistency::meaning, others::meaning];
     Some(match families.iter().find_map(|meaning| meaning(&fields)) {
         None => Case::failed(key, "the key's fields are not understood"),
         Some(Meaning::Input) => return None,

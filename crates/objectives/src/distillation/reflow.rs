@@ -20,6 +20,7 @@ use sinter_process::{Parameterization, Path, PathPoint, TimeLaw};
 use sinter_sampling::{Conditioner, Denoiser, NetworkDenoiser, per_image, values};
 
 use super::pairs::{PairBatch, Pairs, PairsConfig};
+use crate::distance::Distance;
 use crate::{Clock, Inference, Method, MethodError, Objective, Setup, Tally, Weights, batch, step};
 
 /// Name of the one part.
@@ -45,9 +46,9 @@ pub struct Reflow {
     /// Distribution of times along the line, for the stage `reflow`.
     #[serde(default)]
     pub time: TimeLaw,
-    /// What is made of the velocity's error.
+    /// How the velocity is compared with the line's; another than `l2` is right because pairs are deterministic.
     #[serde(default)]
-    pub metric: Metric,
+    pub distance: Distance,
 }
 
 /// What is trained on pairs.
@@ -61,51 +62,13 @@ pub enum Stage {
     Distillation,
 }
 
-/// What is made of an error of `d` elements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Metric {
-    /// `|e|^2 / d`.
-    #[default]
-    Squared,
-    /// `(sqrt(|e|^2 + c^2) - c) / d` with `c = factor d` (Lee et al. 2024, section 4.2). Right only where the error can
-    /// be zero, as on pairs.
-    PseudoHuber {
-        /// `c` over the number of elements.
-        #[serde(default = "published")]
-        factor: f64,
-    },
-}
-
-fn published() -> f64 {
-    0.00054
-}
-
-impl Metric {
-    /// The loss of each image, `[b]`, of errors `[b, c, h, w]`.
-    pub fn losses(&self, error: Tensor<4>) -> Tensor<1> {
-        let squares: Tensor<2> = error.square().flatten(1, 3); // [b, d]
-        let d = squares.dims()[1] as f64;
-        let sum = squares.sum_dim(1).squeeze_dim::<1>(1); // [b]
-        match *self {
-            Self::Squared => sum / d,
-            Self::PseudoHuber { factor } => {
-                let c = factor * d;
-                ((sum + c * c).sqrt() - c) / d
-            }
-        }
-    }
-}
-
 impl Objective for Reflow {
     fn validate(&self, model: &ModelConfig, _: &DataShape) -> Problems {
         let mut problems = Problems::new();
         problems.nest("process", self.process.validate());
         problems.nest("pairs", self.pairs.validate());
         problems.nest("time", self.time.validate());
-        if let Metric::PseudoHuber { factor } = self.metric {
-            problems.check(factor > 0.0 && factor.is_finite(), "metric.factor", "must be finite and above 0");
-        }
+        problems.nest("distance", self.distance.validate());
         if matches!(model, ModelConfig::Classifier(_)) {
             problems.push("type", "a classifier does not map noise to images: give `[model]` another type");
         }
@@ -167,7 +130,7 @@ impl Reflow {
             data.clone() * column(&|p| prediction.target(p).data) + noise * column(&|p| prediction.target(p).noise);
         // At a given state the velocity u = (x - x0) / t of the line errs as the data do, over t = sigma / (alpha + sigma).
         let to_velocity = |p: &PathPoint| prediction.data_from(p).prediction.abs() * (p.alpha + p.sigma) / p.sigma;
-        self.metric.losses((output - target) * column(&to_velocity))
+        self.distance.losses(output * column(&to_velocity), target * column(&to_velocity))
     }
 }
 

@@ -32,12 +32,17 @@ pub(crate) struct OneRun {
     pub(crate) process: Parameterization,
     pub(crate) conditioner: Conditioner,
     pub(crate) seed: u64,
+    /// Whether no parameter is zero; fresh networks return zero.
+    pub(crate) random: bool,
 }
 
 impl Runs for OneRun {
     fn model(&self, _: &Path) -> Result<Trained, MethodError> {
         let device = Device::flex();
-        let network = randomized(self.model.build(self.conditioner.shape(), &device, self.seed).unwrap(), self.seed);
+        let mut network = self.model.build(self.conditioner.shape(), &device, self.seed).unwrap();
+        if self.random {
+            network = randomized(network, self.seed);
+        }
         Ok(Trained {
             denoiser: NetworkDenoiser { network, parameterization: self.process.clone() },
             conditioner: self.conditioner.clone(),
@@ -74,6 +79,7 @@ impl Fixture {
             process: toml::from_str(process).unwrap(),
             conditioner: conditioner.clone(),
             seed: 5,
+            random: true,
         };
         let optimizer = toml::from_str("learning_rate = 1e-3").unwrap();
         Self { model, optimizer, conditioner, device: Device::flex(), source, runs, cache: None }

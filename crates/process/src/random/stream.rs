@@ -38,6 +38,14 @@ impl Stream {
     pub const ROUTING: Self = Self(13);
     /// The noise of a teacher's pairs; indexed by pair.
     pub const PAIR_NOISE: Self = Self(14);
+    /// The noise of a generator in training; [`Stream::nth`] numbers its steps.
+    pub const GENERATOR_NOISE: Self = Self(15);
+    /// The step at which a generator is trained.
+    pub const GENERATOR_STEP: Self = Self(16);
+    /// The times at which a discriminator looks; [`Stream::nth`] numbers the looks.
+    pub const DISCRIMINATOR_TIME: Self = Self(17);
+    /// The noise through which a discriminator looks.
+    pub const DISCRIMINATOR_NOISE: Self = Self(18);
     /// The noise of a policy's rollouts: [`Stream::nth`] 0 is the start, `k + 1` that of step `k`.
     pub const ROLLOUT_NOISE: Self = Self(20);
     /// Which of its steps a rollout is trained on.
