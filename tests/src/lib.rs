@@ -4,4 +4,5 @@ pub mod golden;
 pub mod inception;
 pub mod losses;
 pub mod models;
+pub mod rl;
 pub mod samplers;

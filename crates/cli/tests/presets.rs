@@ -30,6 +30,17 @@ fn presets_are_valid_and_say_what_they_are() {
     train.args(["train", "configs/toy2d/mlp-flow.toml", "--set", "train.images=500", "--set", "eval.metrics=[]"]);
     train.current_dir(workspace).arg("--run").arg(teacher.path().join("run"));
     assert!(train.output().unwrap().status.success());
+    // Nor do those of rewards say what they tune: one that reads captions.
+    let mut train = Command::new(env!("CARGO_BIN_EXE_sinter"));
+    train.args(["train", "configs/shapes/captions-dit.toml"]).current_dir(workspace);
+    let small =
+        ["model.width=16", "model.depth=1", "model.heads=2", "model.caption={ width = 8, depth = 1, heads = 2 }"];
+    let short = ["train.images=16", "train.batch=16", "eval.metrics=[]", "eval.validation=0", "sample.n=0"];
+    small.iter().chain(&short).for_each(|value| {
+        train.args(["--set", value]);
+    });
+    train.arg("--run").arg(teacher.path().join("policy"));
+    assert!(train.output().unwrap().status.success());
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("# "), "{} opens with no comment", file.display());
@@ -41,6 +52,9 @@ fn presets_are_valid_and_say_what_they_are() {
         command.args(["config", "check"]).arg(&file);
         if file.parent().is_some_and(|folder| folder.ends_with("distill")) {
             command.arg("--set").arg(format!("objective.teacher={:?}", teacher.path().join("run")));
+        }
+        if file.parent().is_some_and(|folder| folder.ends_with("reward")) {
+            command.arg("--set").arg(format!("objective.policy={:?}", teacher.path().join("policy")));
         }
         let output = command.output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);

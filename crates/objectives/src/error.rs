@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use sinter_models::CaptionError;
 use sinter_models::parameters::ParameterError;
 use sinter_optimization::OptimizationError;
+use sinter_sampling::SamplingError;
+
+use crate::reward::registry::RewardError;
 
 /// An error of a training method.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,9 @@ pub enum MethodError {
     /// The batch lacks what the method needs.
     #[error("the batch has no {0}, which this objective needs")]
     Batch(&'static str),
+    /// A reward failed.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
     /// A caption that the vocabulary does not cover.
     #[error(transparent)]
     Caption(#[from] CaptionError),
@@ -43,6 +49,12 @@ impl From<OptimizationError> for MethodError {
             OptimizationError::NonFinite { tensor } => Self::NonFinite { tensor: format!("gradient of {tensor}") },
             other => Self::Optimization(other),
         }
+    }
+}
+
+impl From<SamplingError> for MethodError {
+    fn from(error: SamplingError) -> Self {
+        Self::Setup(error.to_string())
     }
 }
 

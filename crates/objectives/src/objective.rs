@@ -6,8 +6,7 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
-use crate::distillation::knowledge::Knowledge;
-use crate::{Classification, Denoising, Dmd, Method, MethodError, Reflow, Setup};
+use crate::{Method, MethodError, Setup, classifier, denoising, distillation, reward};
 
 /// The configuration of a training method: an `[objective]` section.
 pub trait Objective {
@@ -47,15 +46,17 @@ macro_rules! objectives {
 
 objectives! {
     /// Denoising: diffusion, score matching, EDM and flow matching.
-    Denoising(Denoising),
+    Denoising(denoising::Denoising),
     /// Classification, for the networks that evaluation takes features from.
-    Classifier(Classification),
+    Classifier(classifier::Classification),
     /// Matching a teacher's distribution by scores (DMD, DMD2).
-    Dmd(Dmd),
+    Dmd(distillation::dmd::Dmd),
     /// One step to the images of a teacher's ODE.
-    Knowledge(Knowledge),
+    Knowledge(distillation::knowledge::Knowledge),
     /// Flow matching, or one-step distillation, on pairs that a teacher made.
-    Reflow(Reflow),
+    Reflow(distillation::reflow::Reflow),
+    /// Policy gradients on rewards of generated images.
+    Reward(reward::RewardTuning),
 }
 
 impl Objective for ObjectiveConfig {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Named running means, each a sum and a count in f64. Adding in the same order gives the same bits, and a tally is
+/// In place of a count: the value is the latest one, and no sum.
+const LATEST: f64 = -1.0;
+
+/// Named running means, each a sum and a count in f64, and latest values. Adding in the same order gives the same bits, and a tally is
 /// part of a checkpoint, so a resumed run logs the numbers of the straight one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally(BTreeMap<String, (f64, f64)>);
@@ -27,19 +30,37 @@ impl Tally {
         entry.1 += count;
     }
 
-    /// Adds everything of another tally.
+    /// Sets a value that is not averaged: the latest one counts.
+    pub fn set(&mut self, name: &str, value: f64) {
+        self.0.insert(name.to_string(), (value, LATEST));
+    }
+
+    /// Adds everything of another tally, whose latest values are later.
     pub fn merge(&mut self, other: &Self) {
         for (name, &(sum, count)) in &other.0 {
-            self.add_weighted(name, sum, count);
+            if count == LATEST {
+                self.set(name, sum);
+            } else {
+                self.add_weighted(name, sum, count);
+            }
         }
     }
 
-    /// The mean under a name, if anything was added to it.
-    pub fn mean(&self, name: &str) -> Option<f64> {
-        self.0.get(name).filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count)
+    /// The same with `prefix` before every name.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> Self {
+        Self(self.0.iter().map(|(name, entry)| (format!("{prefix}{name}"), *entry)).collect())
     }
 
-    /// All means, by name.
+    /// The mean under a name, if anything was added to it, or its latest value.
+    pub fn mean(&self, name: &str) -> Option<f64> {
+        match *self.0.get(name)? {
+            (value, LATEST) => Some(value),
+            (sum, count) => (count > 0.0).then(|| sum / count),
+        }
+    }
+
+    /// All means and latest values, by name.
     pub fn means(&self) -> Vec<(String, f64)> {
         self.0.keys().filter_map(|name| self.mean(name).map(|mean| (name.clone(), mean))).collect()
     }
@@ -69,6 +90,11 @@ mod tests {
         other.add("norm", 5.0);
         tally.merge(&other);
         assert_eq!(tally.means(), [("loss".to_string(), 3.0), ("norm".to_string(), 5.0)]);
+        assert_eq!(tally.prefixed("held out/").mean("held out/loss"), Some(3.0));
+        tally.set("total", 1.0);
+        other.set("total", 7.0);
+        tally.merge(&other);
+        assert_eq!(tally.mean("total"), Some(7.0));
         assert!(!tally.take().is_empty());
         assert!(tally.is_empty());
     }

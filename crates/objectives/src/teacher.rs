@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use sinter_models::parameters::{self, Arrays};
 use sinter_models::{Classifier, Condition, Network, adapters};
 use sinter_process::Parameterization;
-use sinter_sampling::{Conditioner, Guidance, Guided, NetworkDenoiser, data_at_each, per_image};
+use sinter_sampling::{Conditioner, Guidance, Guided, NetworkDenoiser, guided_data};
 use sinter_solvers::Level;
 
 use crate::{MethodError, Setup};
@@ -89,24 +89,9 @@ impl Teacher {
     /// path.
     pub fn data(&self, x: Tensor<4>, levels: &[Level], condition: &Condition) -> Tensor<4> {
         let NetworkDenoiser { network, parameterization } = &self.model.denoiser;
-        let ask = |x: Tensor<4>, condition: &Condition| {
-            data_at_each(parameterization, x, levels, |input, labels| network.predict(input, labels, condition))
-        };
-        let Guidance { scale, interval: [from, to] } = self.guidance;
-        let conditional = ask(x.clone(), condition);
-        if scale == 1.0 {
-            return conditional;
-        }
-        let unconditional = ask(x, &Condition::none());
-        let scales: Vec<f64> = levels
-            .iter()
-            .map(|level| {
-                let t = parameterization.path.time_of_lambda((level.alpha / level.sigma).ln());
-                if t < from || t > to { 1.0 } else { scale }
-            })
-            .collect();
-        let scales = per_image(&scales, &conditional); // [b, 1, 1, 1]
-        unconditional.clone() + (conditional - unconditional) * scales
+        guided_data(parameterization, self.guidance, x, levels, condition, |input, labels, condition| {
+            network.predict(input, labels, condition)
+        })
     }
 
     /// A student with the teacher's weights; adapters that it has stay as they start.

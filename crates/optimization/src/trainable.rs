@@ -46,8 +46,9 @@ pub trait Part {
     fn load_state(&mut self, arrays: &Arrays, updates: u64) -> Result<(), OptimizationError>;
 }
 
-/// A network of type `M`, how it is updated, and its optimizer's state.
-#[derive(Debug)]
+/// A network of type `M`, how it is updated, and its optimizer's state. A copy shares its tensors until either is
+/// updated.
+#[derive(Clone, Debug)]
 pub struct Trainable<M: Module> {
     name: String,
     network: Option<M>,

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_models::Condition;
 use sinter_process::{Parameterization, PathPoint};
+use sinter_solvers::Level;
 
-use crate::Denoiser;
+use crate::{Denoiser, data_at_each, per_image};
 
 /// How strongly a condition is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +44,37 @@ impl Guidance {
         );
         problems
     }
+}
+
+/// The prediction of clean data under guidance, `[b, c, h, w]`, at states `x`, each at a level of its own on *any* path:
+/// see [`data_at_each`].
+///
+/// `network` maps (scaled input `[b, c, h, w]`, time labels `[b]`, condition) to its output; it is asked twice where
+/// guidance acts on some of the states.
+pub fn guided_data(
+    parameterization: &Parameterization,
+    guidance: Guidance,
+    x: Tensor<4>,
+    levels: &[Level],
+    condition: &Condition,
+    network: impl Fn(Tensor<4>, Tensor<1>, &Condition) -> Tensor<4>,
+) -> Tensor<4> {
+    let ask = |x: Tensor<4>, condition: &Condition| {
+        data_at_each(parameterization, x, levels, |input, labels| network(input, labels, condition))
+    };
+    let Guidance { scale, interval: [from, to] } = guidance;
+    let scale_at = |level: &Level| {
+        let t = parameterization.path.time_of_lambda((level.alpha / level.sigma).ln());
+        if t < from || t > to { 1.0 } else { scale }
+    };
+    let scales: Vec<f64> = levels.iter().map(scale_at).collect();
+    let conditional = ask(x.clone(), condition);
+    if scales.iter().all(|scale| *scale == 1.0) {
+        return conditional;
+    }
+    let unconditional = ask(x, &Condition::none());
+    let scales = per_image(&scales, &conditional); // [b, 1, 1, 1]
+    unconditional.clone() + (conditional - unconditional) * scales
 }
 
 /// A denoiser under guidance. The mix is of the models' outputs, which are all linear in the data prediction.

@@ -10,4 +10,4 @@ pub use conditioner::Conditioner;
 pub use denoiser::{Denoiser, NetworkDenoiser, data_at_each, per_image, values};
 pub use draw::{Request, SamplingError, draw};
 pub use executor::execute;
-pub use guidance::{Guidance, Guided};
+pub use guidance::{Guidance, Guided, guided_data};

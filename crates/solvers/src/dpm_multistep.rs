@@ -7,10 +7,10 @@ use sinter_config::Problems;
 use crate::exponential::{first, second};
 use crate::{Builder, Level, Quantity, Register, STATE};
 
-const NOISE: Register = Register(1);
+pub(crate) const NOISE: Register = Register(1);
 
 /// The evaluation at step `step`; as many are kept as the highest order needs.
-fn evaluation(step: usize) -> Register {
+pub(crate) fn evaluation(step: usize) -> Register {
     Register(2 + step % 3)
 }
 
@@ -69,21 +69,24 @@ impl Default for DpmMultistep {
 impl DpmMultistep {
     /// Appends the steps through all levels.
     pub fn steps(&self, plan: &mut Builder, levels: &[Level]) {
-        let steps = levels.len() - 1;
-        for step in 0..steps {
-            plan.evaluate(self.quantity, evaluation(step), STATE, levels[step]);
-            let order = self.order_at(step, steps, levels[step + 1]);
-            let weights = self.weights(&levels[step + 1 - order..step + 2]);
-            let noisy = weights.noise > 0.0;
-            if noisy {
-                plan.noise(NOISE, step);
-            }
-            let evaluations = weights.evaluations.iter().enumerate();
-            let evaluations = evaluations.take(order).map(|(age, weight)| (*weight, evaluation(step - age)));
-            let terms = [(weights.state, STATE)].into_iter().chain(evaluations);
-            plan.combine(STATE, terms.chain(noisy.then_some((weights.noise, NOISE))));
-            plan.reach(levels[step + 1]);
+        (0..levels.len() - 1).for_each(|step| self.step(plan, levels, step));
+    }
+
+    /// Appends the step from `levels[step]` to the next. Every earlier step must have left its evaluation of the same
+    /// quantity in the register of [`evaluation`].
+    pub(crate) fn step(&self, plan: &mut Builder, levels: &[Level], step: usize) {
+        plan.evaluate(self.quantity, evaluation(step), STATE, levels[step]);
+        let order = self.order_at(step, levels.len() - 1, levels[step + 1]);
+        let weights = self.weights(&levels[step + 1 - order..step + 2]);
+        let noisy = weights.noise > 0.0;
+        if noisy {
+            plan.noise(NOISE, step);
         }
+        let evaluations = weights.evaluations.iter().enumerate();
+        let evaluations = evaluations.take(order).map(|(age, weight)| (*weight, evaluation(step - age)));
+        let terms = [(weights.state, STATE)].into_iter().chain(evaluations);
+        plan.combine(STATE, terms.chain(noisy.then_some((weights.noise, NOISE))));
+        plan.reach(levels[step + 1]);
     }
 
     /// The order of a step: no more than evaluations are at hand, and less towards the end.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
-use sinter_process::schedule::{Spacing, karras, linspace, polyexponential, shift_time};
+use sinter_process::schedule::{Spacing, flow_sigmas, karras, linspace, polyexponential, shift_time};
 use sinter_process::{Path, PathPoint};
 
 use crate::beta::quantile;
@@ -16,6 +16,8 @@ pub enum Grid {
     UniformTime(UniformTime),
     /// Even in time, then shifted towards noise: flow matching at higher resolutions.
     ShiftedTime(ShiftedTime),
+    /// As `FlowMatchEulerDiscreteScheduler` walks: the last step is tiny.
+    FlowScheduler(FlowScheduler),
     /// Even in a power of lambda; elsewhere "logSNR", "exponential", "polyexponential".
     #[serde(alias = "exponential")]
     UniformLambda(UniformLambda),
@@ -54,6 +56,23 @@ pub struct ShiftedTime {
 impl Default for ShiftedTime {
     fn default() -> Self {
         Self { shift: 3.0 }
+    }
+}
+
+/// Times even from 1 to the shifted time of the first of `train_steps` indices, and shifted (that one a second time): the
+/// grid of Stable Diffusion 3's pipeline, and so Flow-GRPO's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowScheduler {
+    /// Above 1: more steps near noise.
+    pub shift: f64,
+    /// Times that the network was trained at, >= 1.
+    pub train_steps: usize,
+}
+
+impl Default for FlowScheduler {
+    fn default() -> Self {
+        Self { shift: 3.0, train_steps: 1000 }
     }
 }
 
@@ -206,6 +225,10 @@ impl Grid {
             Self::ShiftedTime(ShiftedTime { shift }) => {
                 at(linspace(high, low, count).into_iter().map(|u| shift_time(u, *shift)).collect())
             }
+            Self::FlowScheduler(FlowScheduler { shift, train_steps }) => {
+                let times = flow_sigmas(*shift, *train_steps, count).into_iter().take(count);
+                at(times.map(|time| time.clamp(low, high)).collect())
+            }
             Self::UniformLambda(UniformLambda { power, minimum, maximum }) => {
                 let (minimum, maximum) = range(*minimum, *maximum);
                 at_rhos(polyexponential(minimum, maximum, *power, count))
@@ -238,6 +261,10 @@ impl Grid {
         match self {
             Self::UniformTime(grid) => problems.check(positive(grid.power), "power", "must be above 0"),
             Self::ShiftedTime(grid) => problems.check(positive(grid.shift), "shift", "must be above 0"),
+            Self::FlowScheduler(grid) => {
+                problems.check(positive(grid.shift), "shift", "must be above 0");
+                problems.check(grid.train_steps >= 1, "train_steps", "must be at least 1");
+            }
             Self::UniformLambda(UniformLambda { power, minimum, maximum })
             | Self::Karras(Karras { power, minimum, maximum }) => {
                 problems.check(positive(*power), "power", "must be above 0");

@@ -41,10 +41,13 @@ mod exponential;
 mod grid;
 mod heun;
 pub mod host;
+mod kernel;
 mod level;
 mod plan;
+pub mod rollout;
 mod sampler;
 mod solver;
+mod stochastic;
 
 pub use builder::{Builder, STATE};
 pub use churn::Churn;
@@ -55,9 +58,16 @@ pub use ddim::Ddim;
 pub use ddpm::{Ddpm, Variance};
 pub use dpm_multistep::{DpmMultistep, Rule};
 pub use euler::Euler;
-pub use grid::{Beta, End, Explicit, Grid, Indices, Karras, ShiftedTime, UniformLambda, UniformTime, Variable};
+pub use grid::{
+    Beta, End, Explicit, FlowScheduler, Grid, Indices, Karras, ShiftedTime, UniformLambda, UniformTime, Variable,
+};
 pub use heun::Heun;
+pub use kernel::{
+    AncestralKernel, ConstantKernel, Density, Divergence, FlowKernel, Kernel, PreservingKernel, Transition,
+};
 pub use level::Level;
 pub use plan::{Operation, Plan, Quantity, Register};
+pub use rollout::Rollout;
 pub use sampler::Sampler;
 pub use solver::{Solver, compile};
+pub use stochastic::Stochastic;

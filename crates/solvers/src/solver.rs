@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_process::PathPoint;
 
-use crate::{Builder, Clock, Consistency, Ddim, Ddpm, DpmMultistep, Euler, Heun, Level, Plan};
+use crate::{Builder, Clock, Consistency, Ddim, Ddpm, DpmMultistep, Euler, Heun, Level, Plan, Stochastic};
 
 /// How the steps between the points of a grid are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,8 @@ pub enum Solver {
     DpmMultistep(DpmMultistep),
     /// A consistency model's: to the data and back, one evaluation a step.
     Consistency(Consistency),
+    /// Steps that draw from a kernel of given density, as reinforcement learning explores; first order.
+    Stochastic(Stochastic),
 }
 
 impl Solver {
@@ -35,6 +37,7 @@ impl Solver {
             Self::Ddpm(_) => "ddpm",
             Self::DpmMultistep(_) => "dpm_multistep",
             Self::Consistency(_) => "consistency",
+            Self::Stochastic(_) => "stochastic",
         }
     }
 
@@ -44,6 +47,8 @@ impl Solver {
             Self::Euler(solver) => Some(solver.clock),
             Self::Heun(solver) => Some(solver.clock),
             Self::Ddim(_) | Self::Ddpm(_) | Self::DpmMultistep(_) | Self::Consistency(_) => None,
+            // Its states are the path's own.
+            Self::Stochastic(_) => Some(Clock::Time),
         }
     }
 
@@ -67,6 +72,7 @@ impl Solver {
             }
             Self::DpmMultistep(dpm) => dpm.steps(plan, &levels),
             Self::Consistency(consistency) => consistency.steps(plan, &levels),
+            Self::Stochastic(solver) => points.windows(2).for_each(|pair| solver.step(plan, &pair[0], &pair[1], steps)),
         }
     }
 
@@ -79,6 +85,7 @@ impl Solver {
             Self::Ddpm(_) => Problems::new(),
             Self::DpmMultistep(solver) => solver.validate(),
             Self::Consistency(solver) => solver.validate(),
+            Self::Stochastic(solver) => solver.validate(),
         }
     }
 }

@@ -46,6 +46,12 @@ impl Stream {
     pub const DISCRIMINATOR_TIME: Self = Self(17);
     /// The noise through which a discriminator looks.
     pub const DISCRIMINATOR_NOISE: Self = Self(18);
+    /// The noise of a policy's rollouts: [`Stream::nth`] 0 is the start, `k + 1` that of step `k`.
+    pub const ROLLOUT_NOISE: Self = Self(20);
+    /// Which of its steps a rollout is trained on.
+    pub const ROLLOUT_STEPS: Self = Self(21);
+    /// Where the window of stochastic steps stands; indexed by an update's first image.
+    pub const ROLLOUT_WINDOW: Self = Self(22);
     /// Draws of tests and examples.
     pub const TEST: Self = Self(255);
 
