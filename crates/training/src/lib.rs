@@ -2,11 +2,13 @@
 
 pub mod bench;
 mod checkpoint;
+mod classification;
 mod config;
 mod device;
 mod error;
 mod evaluate;
 mod faults;
+mod feature_file;
 mod generate;
 mod interchange;
 mod journal;
@@ -23,7 +25,7 @@ pub use checkpoint::{Checkpoint, Progress, Summary};
 pub use config::{Config, LogConfig, OnNonfinite, SampleConfig, TrainConfig};
 pub use device::{DeviceConfig, Listed, Precision};
 pub use error::TrainingError;
-pub use evaluate::{Evaluated, evaluator, prepare, weights_hash};
+pub use evaluate::{Evaluated, evaluator, held_out, prepare, weights_hash};
 pub use generate::{Asked, Generation};
 pub use interchange::{export, import, merge};
 pub use predict::predict;
