@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Data(Data),
     /// List backends and devices
     Devices,
-    /// Measure speed: of a configuration, or of single operations
+    /// Measure speed: of a configuration, of single operations, of features
     Bench(Bench),
 }
 
@@ -457,6 +457,8 @@ pub(crate) enum BenchCommand {
     Train(BenchTrain),
     /// Measure single operations, beside what the machine can do at best
     Ops(BenchOps),
+    /// Measure the way from image files to features: decoding, resizing and networks
+    Features(BenchFeatures),
     /// Measure the experts of a block in three forms; prints a page in Markdown
     Experts(BenchExperts),
 }
@@ -493,6 +495,28 @@ pub(crate) struct BenchExperts {
     /// How often each form is measured at each size
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
+    /// CPU threads; 0 for every core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Write the numbers as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFeatures {
+    /// Sides of the images in pixels
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [32, 256])]
+    pub(crate) sizes: Vec<usize>,
+    /// Images of a measurement
+    #[arg(long, default_value_t = 64)]
+    pub(crate) n: usize,
+    /// How often each stage is measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Device: auto, flex, wgpu, vulkan or cuda, the last three with an index as in `cuda:1`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) device: String,
     /// CPU threads; 0 for every core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: usize,

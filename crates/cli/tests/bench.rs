@@ -61,6 +61,26 @@ fn a_cold_start_is_the_first_step_alone() {
 }
 
 #[test]
+fn the_way_to_features_is_measured_stage_by_stage() {
+    let (report, text) = bench(&["features", "--sizes", "8", "--n", "3", "--rounds", "2", "--threads", "1"]);
+    assert_eq!((&report["threads"], &report["images"], &report["rounds"]), (&1.into(), &3.into(), &2.into()));
+    let stages = report["stages"].as_array().unwrap();
+    let speed = |name: &str| {
+        let stage = stages.iter().find(|stage| stage["stage"] == name).unwrap_or_else(|| panic!("{name}: {report}"));
+        assert_eq!(stage["pixels"], 8);
+        let (speed, median) = (stage["images_per_second"].as_f64().unwrap(), stage["median_ms"].as_f64().unwrap());
+        assert!((speed * median - 3000.0).abs() < 1e-6, "{stage}");
+        speed
+    };
+    assert_eq!(stages.len(), 7);
+    for name in ["decode", "resize_tensorflow", "resize_pytorch", "inception", "inception_pass"] {
+        assert!(speed(name) > 0.0);
+    }
+    assert!(speed("classifier") > speed("inception") && speed("classifier_pass") > 0.0, "{text}");
+    assert!(text.contains("8 x 8") && text.contains("Inception-v3 alone"), "{text}");
+}
+
+#[test]
 fn operations_are_measured_beside_the_ceilings() {
     let (report, text) = bench(&["ops", "silu", "--threads", "1"]);
     assert_eq!(report["threads"], 1);

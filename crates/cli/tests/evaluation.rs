@@ -159,6 +159,12 @@ fn samples_in_files_have_the_numbers_of_the_run() {
     let [one, two] = ["seed-1-FD", "seed-2-FD"].map(|name| record_path(&records, name).display().to_string());
     let text = sinter.succeeds(&["eval", "compare", &one, &two]);
     assert!(text.contains("seed 1") && text.contains("seed 2"), "{text}");
+    let [first, second] = [&one, &two].map(|path| number(&fs::read(path).unwrap()));
+    let (least, largest) = (first.min(second), first.max(second));
+    let mean = (first + second) / 2.0;
+    assert!(text.contains("seeds 1, 2, all else equal: mean [least, largest]"), "{text}");
+    assert!(text.contains(&format!("{mean:.4} [{least:.4}, {largest:.4}]")), "{text}");
+    assert!(!sinter.succeeds(&["eval", "compare", &one, &one]).contains("all else equal"));
     sinter.succeeds(&[&["eval", &run, "--n", "6", "--seed", "9"], &metrics[..]].concat());
     let fewer = record_path(&records, "pixels_-6").display().to_string();
     let (message, _) = sinter.fails(&["eval", "compare", &one, &fewer]);
@@ -166,6 +172,175 @@ fn samples_in_files_have_the_numbers_of_the_run() {
     sinter.succeeds(&["eval", "compare", &one, &fewer, "--force"]);
     let (message, _) = sinter.fails(&["eval", "compare", &npz]);
     assert!(message.contains("samples.npz"), "{message}");
+}
+
+const SCORE: &str = r#"{type="classification_accuracy_score",images=64,batch=16,learning_rate=1e-2,model={channels=8,depth=1,features=8,groups=4}}"#;
+
+#[test]
+fn a_classifier_is_trained_on_samples_and_judged_by_the_data() {
+    let sinter = Sinter::new();
+    let run = sinter.train("run", &[]);
+    let metrics = ["--metrics", SCORE];
+    let score = || {
+        sinter.succeeds(&[&["eval", &run, "--n", "96", "--seed", "5"], &metrics[..]].concat());
+        record(&format!("{run}/eval"), "CAS")
+    };
+    let first = score();
+    assert_eq!(score(), first);
+    let told: Value = serde_json::from_slice(&first).unwrap();
+    let measurement = &told["protocol"]["measurement"];
+    assert_eq!((&told["metric"], &measurement["reference"]), (&"CAS[classifier]-96".into(), &"shapes test".into()));
+    // As many as `eval.reference_images` says.
+    assert_eq!(measurement["reference_images"], 50);
+    for (name, value) in [("images", 64.0), ("batch", 16.0), ("learning_rate", 1e-2), ("warmup", 0.05), ("seed", 0.0)] {
+        assert_eq!(measurement["settings"][name].as_f64(), Some(value), "{name}");
+    }
+    assert_eq!(measurement["settings"]["model"]["channels"], 8);
+    let (value, low) = (told["value"].as_f64().unwrap(), told["interval"][0].as_f64().unwrap());
+    assert!((0.0..=1.0).contains(&value) && low <= value);
+
+    // Of the same samples in a file, the same number.
+    let (npz, out) = (sinter.path("npz"), sinter.path("records"));
+    sinter.succeeds(&["sample", &run, "--n", "96", "--seed", "5", "--npz", "--out", &npz]);
+    let samples = format!("{npz}/samples.npz");
+    let evaluate = |images: &str, reference: &str| {
+        [&["eval", "images", images, reference, "--out", &out], &metrics[..]]
+            .concat()
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let words = evaluate(&samples, &run);
+    sinter.succeeds(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(number(&record(&out, "CAS")), value);
+
+    // Files without classes teach nothing; classes of other names are not the data's.
+    let fails = |images: &str, reference: &str| {
+        let words = evaluate(images, reference);
+        sinter.fails(&words.iter().map(String::as_str).collect::<Vec<_>>()).0
+    };
+    let files = sinter.path("files");
+    sinter.succeeds(&["sample", &run, "--n", "4", "--out", &files]);
+    let message = fails(&files, &run);
+    assert!(message.contains("not asked for a class"), "{message}");
+    let folders = sinter.path("folders");
+    for class in ["circle", "square"] {
+        fs::create_dir_all(format!("{folders}/{class}")).unwrap();
+        image::RgbImage::new(16, 16).save(format!("{folders}/{class}/a.png")).unwrap();
+    }
+    let message = fails(&folders, &run);
+    assert!(message.contains("circle, square") && message.contains("the reference's"), "{message}");
+    let statistics = sinter.path("statistics.npz");
+    sinter.succeeds(&["eval", "stats", &run, "--features", "pixels", "--out", &statistics]);
+    let message = fails(&samples, &statistics);
+    assert!(message.contains("not by statistics"), "{message}");
+    let wrong = r#"{type="classification_accuracy_score",batch=0,model={groups=5}}"#;
+    let (message, code) = sinter.fails(&["eval", &run, "--metrics", wrong]);
+    assert!(message.contains("batch: must be at least 1") && code == Some(78), "{message}");
+}
+
+/// A classifier of the smoke test's data, of one update.
+fn classifier(sinter: &Sinter) -> String {
+    let run = sinter.path("classifier");
+    let settings = [
+        "data.source={type=\"shapes\",resolution=16,size=200,test_size=100}",
+        "model={type=\"classifier\",channels=8,depth=2,features=8,groups=4}",
+        "train.images=16",
+        "train.batch=16",
+        "eval.validation=0",
+        "ema.half_life=[8]",
+    ];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let words: Vec<&str> =
+        ["train", "configs/classifier/shapes.toml", "--run", &run].into_iter().chain(settings).collect();
+    sinter.succeeds(&words);
+    run
+}
+
+#[test]
+fn a_file_of_weights_is_a_feature_network() {
+    let sinter = Sinter::new();
+    let (run, network) = (sinter.train("run", &[]), classifier(&sinter));
+    let file = format!("{network}/checkpoints/16/average-8.safetensors");
+    let features =
+        |file: &str, more: &str| format!(r#"{{type="network",config="{network}/config.toml",file="{file}"{more}}}"#);
+    let folder = format!("{run}/eval");
+    let evaluate = |features: &str| {
+        let words = [
+            "eval",
+            &run,
+            "--n",
+            "8",
+            "--metrics",
+            "frechet",
+            "--metrics",
+            "classifier_accuracy",
+            "--features",
+            features,
+        ];
+        sinter.run(&words)
+    };
+    assert!(evaluate(&network).status.success());
+    let of_run = record(&folder, "FD_classifier_classifier-shapes_-8");
+    let output = evaluate(&features(&file, ""));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let of_file = record(&folder, "FD_network_classifier-shapes_features_-8");
+    assert_eq!(number(&of_run), number(&of_file));
+    let told: Value = serde_json::from_slice(&of_file).unwrap();
+    let measurement = &told["protocol"]["measurement"];
+    assert_eq!(measurement["features_hash"], sinter_data::digest::sha256(fs::read(&file).unwrap()));
+    assert_eq!(measurement["features_settings"]["model"]["groups"], 4);
+
+    // A level of it, which has no logits; a layer that there is not.
+    let message = |features: &str| {
+        let output = evaluate(features);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let level = message(&features(&file, r#",layer="levels.1""#));
+    assert!(level.contains("classifier_accuracy") && level.contains("has no logits"), "{level}");
+    let none = message(&features(&file, r#",layer="levels.7""#));
+    assert!(none.contains("levels.0, levels.1"), "{none}");
+    // The weights of something else, and of nothing.
+    let other = message(&features(&format!("{run}/checkpoints/16/network.safetensors"), ""));
+    assert!(other.contains("network.safetensors") && other.contains("missing: logits.bias"), "{other}");
+    let missing = message(&features("no/such.safetensors", ""));
+    assert!(missing.contains("no/such.safetensors"), "{missing}");
+    // Weights that are no numbers.
+    let (mut arrays, metadata) = sinter_models::weights::read(&file).unwrap();
+    arrays.get_mut("model/features.bias").unwrap().values[3] = f32::NAN;
+    let damaged = sinter.path("damaged.safetensors");
+    sinter_models::weights::write(&damaged, &arrays, &metadata).unwrap();
+    let not_finite = message(&features(&damaged, ""));
+    assert!(not_finite.contains("the features of image 0 hold NaN"), "{not_finite}");
+
+    // A block of the run's own network, from a file that it exported.
+    let exported = sinter.path("weights.safetensors");
+    sinter.succeeds(&["export", &run, "--ema", "raw", "--to", "dit", "--out", &exported]);
+    let block = format!(
+        r#"{{type="network",config="{run}/config.toml",file="{exported}",from="dit",layer="blocks.0",time=0.1}}"#
+    );
+    sinter.succeeds(&["eval", &run, "--n", "8", "--metrics", "frechet", "--features", &block]);
+    let told: Value = serde_json::from_slice(&record(&folder, "FD_network_smoke_blocks_0_-8")).unwrap();
+    let settings = &told["protocol"]["measurement"]["features_settings"];
+    assert_eq!((&settings["time"], &settings["from"]), (&0.1.into(), &"dit".into()));
+    assert!(told["value"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_model_that_gives_no_numbers_has_no_score() {
+    let sinter = Sinter::new();
+    let run = sinter.train("run", &[]);
+    let (file, broken) = (sinter.path("weights.safetensors"), sinter.path("broken"));
+    sinter.succeeds(&["export", &run, "--ema", "raw", "--to", "dit", "--out", &file]);
+    let (mut arrays, metadata) = sinter_models::weights::read(&file).unwrap();
+    let name = arrays.keys().find(|name| name.contains("final_layer")).unwrap().clone();
+    arrays.get_mut(&name).unwrap().values.fill(f32::NAN);
+    sinter_models::weights::write(&file, &arrays, &metadata).unwrap();
+    sinter.succeeds(&[&["import", &file, SMOKE, "--from", "dit", "--run", &broken], &DIT[..]].concat());
+    let (message, _) = sinter.fails(&["eval", &broken, "--n", "8", "--metrics", "frechet", "--features", "pixels"]);
+    assert!(message.contains("sample 0 holds NaN"), "{message}");
+    assert!(!Path::new(&format!("{broken}/eval")).exists());
 }
 
 #[test]
@@ -213,6 +388,21 @@ fn bad_input_is_told_and_gives_no_number() {
     image("d.png", 5, 9);
     let (message, _) = fails(&["--skip-damaged"]);
     assert!(message.contains("d.png") && message.contains("5 x 5"), "{message}");
+
+    // Weights that are not Inception's.
+    image("d.png", 4, 9);
+    let weights = sinter.path("inception.pth");
+    let inception = format!(r#"{{type="inception",weights="{weights}"}}"#);
+    let fails =
+        || sinter.fails(&["eval", "images", &folder, &folder, "--metrics", "frechet", "--features", &inception]).0;
+    assert!(fails().contains("inception.pth"));
+    fs::write(&weights, "no weights").unwrap();
+    assert!(fails().contains("inception.pth"));
+    let one = sinter_models::parameters::Array { shape: vec![2], values: vec![0.0; 2] };
+    sinter_models::weights::write(&weights, &[("fc.bias".to_owned(), one)].into(), &Default::default()).unwrap();
+    let message = fails();
+    assert!(message.contains("not the weights of FID's Inception-v3"), "{message}");
+    assert!(message.contains("shape: fc.bias is [2] and not [1008]"), "{message}");
 
     // Settings that do not fit.
     let code = |arguments: &[&str], text: &str| {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 25] = [
         &[],
         &["train"],
         &["sample"],
@@ -30,6 +30,7 @@ fn help_texts_are_as_recorded() {
         &["bench"],
         &["bench", "train"],
         &["bench", "ops"],
+        &["bench", "features"],
         &["bench", "experts"],
     ];
     let mut text = String::new();

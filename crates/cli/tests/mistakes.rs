@@ -178,5 +178,6 @@ fn unknown_devices_solvers_and_classes_are_named() {
 #[test]
 fn benches_say_what_they_cannot_measure() {
     fails(&["bench", "ops", "conv5d"], 78, &["conv5d", "known", "conv2d"]);
+    fails(&["bench", "features", "--n", "1"], 78, &["at least 2 images"]);
     fails(&["bench", "train", SMOKE, "--steps", "0", "--profile"], 78, &["at least 1 step"]);
 }

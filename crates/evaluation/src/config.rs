@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sinter_config::Problems;
 use sinter_data::Split;
 
+use crate::classification::ClassifierTraining;
 use crate::features::FeaturesConfig;
 
 /// What is measured, how often, against what.
@@ -115,6 +116,9 @@ pub enum MetricConfig {
         /// The classifier.
         features: FeaturesConfig,
     },
+    /// How well a classifier that is trained on the samples alone knows held-out images of the data: the classification
+    /// accuracy score (Ravuri and Vinyals 2019). Each evaluation trains one.
+    ClassificationAccuracyScore(ClassifierTraining),
     /// How often the exact detector of the `shapes` data finds the shape and colour that were asked for, and how widely
     /// positions and sizes spread within a class.
     Detector {},
@@ -187,7 +191,7 @@ impl MetricConfig {
             | Self::ClassifierAccuracy { features }
             | Self::SlicedWasserstein { features, .. }
             | Self::Wasserstein { features, .. } => Some(features),
-            Self::Detector {} | Self::Modes {} => None,
+            Self::ClassificationAccuracyScore(_) | Self::Detector {} | Self::Modes {} => None,
         }
     }
 
@@ -218,6 +222,7 @@ impl MetricConfig {
                 let message = "spatial features are not extrapolated: give one of the two";
                 problems.check(!(*spatial && *extrapolated), "extrapolated", message);
             }
+            Self::ClassificationAccuracyScore(training) => problems = training.validate(),
             Self::ClassifierAccuracy { .. } | Self::Detector {} | Self::Modes {} => {}
         }
         problems

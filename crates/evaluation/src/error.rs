@@ -19,6 +19,14 @@ pub enum EvaluationError {
     /// Images that do not fit the feature network, or each other.
     #[error("{0}")]
     Images(String),
+    /// A pixel of a sample that is no number.
+    #[error("sample {image} holds {value}: the model or its sampler has diverged, and there is nothing to measure")]
+    NotImage {
+        /// Which sample, counted from 0.
+        image: usize,
+        /// What it holds.
+        value: f32,
+    },
     /// A feature that is no number.
     #[error("the features of image {image} hold {value}: the image or the feature network is damaged")]
     NotFinite {

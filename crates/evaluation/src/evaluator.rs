@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use sinter_data::Source;
 
+use crate::classification::{self, ClassifierTrainer, ClassifierTraining, Kept};
 use crate::features::{FeatureNetwork, FeaturesConfig};
 use crate::gathered::{Gathering, Needs, visit};
 use crate::measures::{Finding, Reference, measure, modes};
@@ -27,6 +28,40 @@ pub struct ReferenceImages {
     pub limit: Option<u64>,
     /// Statistics to take instead of the images, for Frechet distances.
     pub statistics: Option<PathBuf>,
+    /// The images that classifiers trained on samples are judged by; none: those of `source`.
+    pub held_out: Option<HeldOut>,
+}
+
+/// Images that nothing was trained on.
+#[derive(Clone)]
+pub struct HeldOut {
+    /// The images.
+    pub source: Arc<dyn Source>,
+    /// Name of the part of the data.
+    pub part: String,
+}
+
+/// Where an evaluation has its networks from: a higher floor, which knows runs and objectives.
+pub trait Networks {
+    /// Why there is none.
+    type Error: From<EvaluationError>;
+
+    /// A feature network for images `[c, h, w]`.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or not for such images.
+    fn features(&self, config: &FeaturesConfig, image: [usize; 3]) -> Result<Box<dyn FeatureNetwork>, Self::Error>;
+
+    /// A classifier of so many classes, to be trained on samples `[c, h, w]`.
+    ///
+    /// # Errors
+    /// When the settings do not fit such images.
+    fn trainer(
+        &self,
+        config: &ClassifierTraining,
+        image: [usize; 3],
+        classes: usize,
+    ) -> Result<Box<dyn ClassifierTrainer>, Self::Error>;
 }
 
 /// A feature network with what its metrics need.
@@ -41,6 +76,8 @@ struct Opened {
 pub struct Evaluator {
     metrics: Vec<MetricConfig>,
     networks: Vec<Opened>,
+    /// One for each metric that trains one, in their order.
+    trainers: Vec<Box<dyn ClassifierTrainer>>,
     spread: Option<Spread>,
     reference: ReferenceImages,
     about: About,
@@ -50,27 +87,30 @@ impl Evaluator {
     /// Prepares every metric: reference statistics are computed here, once, or taken from the folder `cache`, where they
     /// are left for the next time.
     ///
-    /// `open` opens a feature network for images of a shape `[c, h, w]`.
-    ///
     /// # Errors
     /// When a metric does not fit the data, or the reference cannot be read.
-    pub fn new<E: From<EvaluationError>>(
+    pub fn new<N: Networks>(
         metrics: &[MetricConfig],
         reference: ReferenceImages,
         cache: Option<&Path>,
-        mut open: impl FnMut(&FeaturesConfig, [usize; 3]) -> Result<Box<dyn FeatureNetwork>, E>,
-    ) -> Result<Self, E> {
+        opening: &N,
+    ) -> Result<Self, N::Error> {
         let image = reference.source.shape();
         let mut networks: Vec<Opened> = Vec::new();
         let mut reference_needs: Vec<Needs> = Vec::new();
+        let mut trainers = Vec::new();
         let pixels = FeaturesConfig::Pixels {};
         for metric in metrics {
+            if let MetricConfig::ClassificationAccuracyScore(training) = metric {
+                let held_out = reference.judges()?;
+                trainers.push(opening.trainer(training, image, held_out.class_names().len())?);
+            }
             let features = metric.features().or(matches!(metric, MetricConfig::Modes {}).then_some(&pixels));
             let Some(config) = features else { continue };
             let place = match networks.iter().position(|opened| opened.config == *config) {
                 Some(place) => place,
                 None => {
-                    let network = open(config, image)?;
+                    let network = opening.features(config, image)?;
                     let reference = Reference::default();
                     networks.push(Opened { config: config.clone(), network, needs: Needs::default(), reference });
                     reference_needs.push(Needs::default());
@@ -82,17 +122,19 @@ impl Evaluator {
             reference_needs[place] = reference_needs[place].and(metric.reference_needs());
         }
 
-        let images = reference.limit.unwrap_or(u64::MAX).min(reference.source.len());
+        let images = reference.count_of(reference.source.as_ref());
         let mut evaluator = Self {
             metrics: metrics.to_vec(),
             networks,
+            trainers,
             spread: None,
             about: About {
-                reference: format!("{} {}", reference.source.name(), reference.part).trim_end().to_owned(),
+                reference: full_name(reference.source.as_ref(), &reference.part),
                 reference_hash: reference.source.fingerprint(),
                 reference_images: images,
                 features: String::new(),
                 features_hash: String::new(),
+                features_settings: Map::new(),
                 quantization: if is_point(image) { "none" } else { "8 bits" }.to_owned(),
             },
             reference,
@@ -155,16 +197,22 @@ impl Evaluator {
                     opened.network.name()
                 )));
             }
-            if let Some(about) = &statistics.about
-                && (&about.features, &about.features_hash) != (&opened.network.name(), &opened.network.hash())
-            {
-                return Err(refused(format!(
-                    "they are of {} (weights {}), not of {} (weights {})",
-                    about.features,
-                    short_hash(&about.features_hash),
-                    opened.network.name(),
-                    short_hash(&opened.network.hash())
-                )));
+            if let Some(about) = &statistics.about {
+                let network = &opened.network;
+                if (&about.features, &about.features_hash) != (&network.name(), &network.hash()) {
+                    return Err(refused(format!(
+                        "they are of {} (weights {}), not of {} (weights {})",
+                        about.features,
+                        short_hash(&about.features_hash),
+                        network.name(),
+                        short_hash(&network.hash())
+                    )));
+                }
+                if about.features_settings != network.settings() {
+                    let show = |settings: &Map<String, Value>| Value::Object(settings.clone()).to_string();
+                    let (theirs, ours) = (show(&about.features_settings), show(&network.settings()));
+                    return Err(refused(format!("they are of {} as {theirs}, not as {ours}", about.features)));
+                }
             }
             opened.reference = Reference {
                 pooled: Some(statistics.pooled.clone()),
@@ -173,7 +221,10 @@ impl Evaluator {
             };
         }
         match statistics.about {
-            Some(about) => self.about = About { features: String::new(), features_hash: String::new(), ..about },
+            Some(about) => {
+                let (features, features_hash, features_settings) = (String::new(), String::new(), Map::new());
+                self.about = About { features, features_hash, features_settings, ..about };
+            }
             None => {
                 let bytes =
                     std::fs::read(path).map_err(|source| EvaluationError::File { path: path.into(), source })?;
@@ -188,7 +239,8 @@ impl Evaluator {
     /// What the statistics of a network's reference are of.
     fn about(&self, place: usize) -> About {
         let network = &self.networks[place].network;
-        About { features: network.name(), features_hash: network.hash(), ..self.about.clone() }
+        let (features, features_hash, features_settings) = (network.name(), network.hash(), network.settings());
+        About { features, features_hash, features_settings, ..self.about.clone() }
     }
 
     /// Where a network's statistics are cached: the name is a hash of all that they are of.
@@ -235,6 +287,7 @@ impl Evaluator {
             evaluator: self,
             gathering: Gathering::new(networks, image)?,
             reading: self.spread.as_ref().map(|spread| Reading::new(self.reference.source.class_names(), spread)),
+            kept: (!self.trainers.is_empty()).then(Kept::default),
             classes: Vec::new(),
             image,
             n: 0,
@@ -260,6 +313,8 @@ pub struct Evaluation<'a> {
     evaluator: &'a Evaluator,
     gathering: Gathering<'a>,
     reading: Option<Reading<'a>>,
+    /// Where a classifier is to be trained on the samples.
+    kept: Option<Kept>,
     classes: Vec<u32>,
     image: [usize; 3],
     n: usize,
@@ -269,7 +324,7 @@ impl Evaluation<'_> {
     /// Takes more samples. How they are portioned changes nothing.
     ///
     /// # Errors
-    /// When samples have another shape than the reference, or do not have what a metric needs.
+    /// When samples have another shape than the reference, hold what is no number, or do not have what a metric needs.
     pub fn push(&mut self, samples: Samples) -> Result<(), EvaluationError> {
         if samples.image() != self.image {
             let (found, expected) = (samples.image(), self.image);
@@ -277,8 +332,15 @@ impl Evaluation<'_> {
                 "images of {found:?} do not compare with images of {expected:?}"
             )));
         }
+        // Bytes would hide it.
+        if let Some((at, value)) = samples.not_finite() {
+            return Err(EvaluationError::NotImage { image: self.n + at, value });
+        }
         let samples = samples.quantized();
         self.gathering.push(&samples.pixels)?;
+        if let Some(kept) = &mut self.kept {
+            kept.push(&samples)?;
+        }
         if let Some(reading) = &mut self.reading {
             reading.push(&samples)?;
         }
@@ -287,18 +349,41 @@ impl Evaluation<'_> {
         Ok(())
     }
 
+    /// Takes the first `count` images of a source, which are read ahead; `progress` is told how many are done.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and when an image cannot be read.
+    pub fn push_images(
+        &mut self,
+        source: &dyn Source,
+        count: u64,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), EvaluationError> {
+        visit(source, count, |samples| {
+            self.push(samples)?;
+            progress(self.n as u64);
+            Ok(())
+        })
+    }
+
     /// Every metric's numbers; `subject` says what the samples were.
     ///
     /// # Errors
     /// When a metric has no value.
     pub fn records(self, version: &str, subject: &Subject) -> Result<Vec<Record>, EvaluationError> {
-        let Self { evaluator, gathering, reading, classes, n, .. } = self;
+        let Self { evaluator, gathering, reading, kept, classes, n, .. } = self;
         if n == 0 {
             return Err(EvaluationError::Images("there are no images to evaluate".into()));
         }
         let gathered = gathering.finish()?;
         let source = evaluator.reference.source.as_ref();
         let mut reading = reading;
+        let mut kept = kept.unwrap_or_default();
+        let mut trainers = evaluator.trainers.iter().enumerate();
+        let subject_hash = match subject {
+            Subject::Images { hash, .. } => Some(hash.as_str()),
+            Subject::Generated(_) => None,
+        };
         let mut records = Vec::new();
         for metric in &evaluator.metrics {
             let pixels = FeaturesConfig::Pixels {};
@@ -306,6 +391,15 @@ impl Evaluation<'_> {
             let place = features.and_then(|config| evaluator.networks.iter().position(|o| o.config == *config));
             let findings = match (metric, place, source.modes()) {
                 (MetricConfig::Modes {}, Some(place), Some(centers)) => modes(&gathered[place].rows, &centers)?,
+                (MetricConfig::ClassificationAccuracyScore(_), ..) => {
+                    let Some((index, trainer)) = trainers.next() else { continue };
+                    let held_out = evaluator.reference.judges()?;
+                    let count = evaluator.reference.count_of(held_out);
+                    // The last one takes what was kept.
+                    let last = index + 1 == evaluator.trainers.len();
+                    let kept = if last { std::mem::take(&mut kept) } else { kept.clone() };
+                    vec![kept.finding(trainer.as_ref(), held_out, count, subject_hash)?]
+                }
                 (_, Some(place), _) => {
                     let Opened { network, reference, .. } = &evaluator.networks[place];
                     let class_count = source.class_names().len();
@@ -338,17 +432,56 @@ impl Evaluator {
             _ => Map::new(),
         };
         settings.shift_remove("features");
-        let about = &self.about;
-        Measurement {
+        let About { reference, reference_hash, reference_images, quantization, .. } = self.about.clone();
+        let measurement = Measurement {
             settings,
             features: network.map(FeatureNetwork::name).unwrap_or_default(),
             features_hash: network.map(FeatureNetwork::hash).unwrap_or_default(),
-            quantization: about.quantization.clone(),
-            reference: about.reference.clone(),
-            reference_hash: about.reference_hash.clone(),
-            reference_images: about.reference_images,
+            features_settings: network.map(FeatureNetwork::settings).unwrap_or_default(),
+            quantization,
+            reference,
+            reference_hash,
+            reference_images,
+        };
+        match (metric, &self.reference.held_out) {
+            (MetricConfig::ClassificationAccuracyScore(_), Some(HeldOut { source, part })) => Measurement {
+                reference: full_name(source.as_ref(), part),
+                reference_hash: source.fingerprint(),
+                reference_images: self.reference.count_of(source.as_ref()),
+                ..measurement
+            },
+            _ => measurement,
         }
     }
+}
+
+impl ReferenceImages {
+    /// How many images of a source count.
+    fn count_of(&self, source: &dyn Source) -> u64 {
+        self.limit.unwrap_or(u64::MAX).min(source.len())
+    }
+
+    /// The images that a classifier is judged by.
+    fn judges(&self) -> Result<&dyn Source, EvaluationError> {
+        let source = match (&self.held_out, &self.statistics) {
+            (Some(held_out), _) => held_out.source.as_ref(),
+            (None, None) => self.source.as_ref(),
+            (None, Some(_)) => {
+                return Err(classification::unfit("a classifier is judged by images with classes, not by statistics"));
+            }
+        };
+        classification::fits(source)?;
+        if source.shape() != self.source.shape() {
+            let (found, expected) = (source.shape(), self.source.shape());
+            return Err(classification::unfit(format!("held-out images are {found:?}, the others {expected:?}")));
+        }
+        Ok(source)
+    }
+}
+
+/// Name of the data and the part of it.
+fn full_name(source: &dyn Source, part: &str) -> String {
+    format!("{} {part}", source.name()).trim_end().to_owned()
 }
 
 /// The first digits of a hash, for messages.
@@ -359,3 +492,6 @@ fn short_hash(hash: &str) -> &str {
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! What is kept of a set of images in the features of one network.
 
+use std::sync::mpsc;
+use std::thread;
+
 use sinter_data::Source;
 use sinter_metrics::{Moments, Points};
 
@@ -188,14 +191,25 @@ impl<'a> Gathering<'a> {
 /// Images of a source read at a time.
 const PORTION: u64 = 256;
 
-/// Calls `each` with the first `count` images of a source, some at a time, in the pixels that metrics are taken from.
+/// Calls `each` with the first `count` images of a source, some at a time, in the pixels that metrics are taken from. The
+/// next ones are read meanwhile, so that a feature network does not wait for them.
 pub(crate) fn visit(
     source: &dyn Source,
     count: u64,
     mut each: impl FnMut(Samples) -> Result<(), EvaluationError>,
 ) -> Result<(), EvaluationError> {
-    for first in (0..count).step_by(PORTION as usize) {
-        each(Samples::read(source, first..(first + PORTION).min(count))?.quantized())?;
-    }
-    Ok(())
+    thread::scope(|scope| {
+        let (sender, portions) = mpsc::sync_channel(1);
+        scope.spawn(move || {
+            for first in (0..count).step_by(PORTION as usize) {
+                let read = Samples::read(source, first..(first + PORTION).min(count)).map(Samples::quantized);
+                let failed = read.is_err();
+                // Nobody receives any more once `each` has failed.
+                if sender.send(read).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        portions.into_iter().try_for_each(|samples| each(samples?))
+    })
 }

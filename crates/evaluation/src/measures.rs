@@ -9,7 +9,7 @@ use sinter_metrics::{
 use crate::EvaluationError;
 use crate::features::FeatureNetwork;
 use crate::gathered::{Gathered, Needs, Rows};
-use crate::{MetricConfig, record::short_count};
+use crate::{MetricConfig, classification, record::short_count};
 
 /// One number of a metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +67,7 @@ impl MetricConfig {
             Self::Manifold { .. } => "manifold",
             Self::InceptionScore { .. } => "inception_score",
             Self::ClassifierAccuracy { .. } => "classifier_accuracy",
+            Self::ClassificationAccuracyScore(_) => classification::NAME,
             Self::Detector {} => "detector",
             Self::SlicedWasserstein { .. } => "sliced_wasserstein",
             Self::Wasserstein { .. } => "wasserstein",
@@ -86,7 +87,7 @@ impl MetricConfig {
             | Self::SlicedWasserstein { rows, .. }
             | Self::Wasserstein { rows, .. } => Needs { rows, ..Needs::default() },
             Self::InceptionScore { .. } | Self::ClassifierAccuracy { .. } => Needs { logits: true, ..Needs::default() },
-            Self::Detector {} | Self::Modes {} => Needs::default(),
+            Self::ClassificationAccuracyScore(_) | Self::Detector {} | Self::Modes {} => Needs::default(),
         }
     }
 
@@ -215,7 +216,9 @@ pub(crate) fn measure(
             let distance = exact_wasserstein(ours.points()?, theirs.points()?, 2)?;
             Ok(vec![Finding::new(format!("W2[{}]", network.name()), distance)])
         }
-        MetricConfig::Detector {} | MetricConfig::Modes {} => Ok(Vec::new()),
+        MetricConfig::ClassificationAccuracyScore(_) | MetricConfig::Detector {} | MetricConfig::Modes {} => {
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Measurement {
     /// Hash of its weights.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub features_hash: String,
+    /// What else its features depend on, where its name and weights do not say it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub features_settings: Map<String, Value>,
     /// How pixels were rounded before: `8 bits` as in image files, or `none` for points of the plane.
     pub quantization: String,
     /// Name of the data, and which part of it, that samples were compared with.

@@ -54,6 +54,13 @@ impl Samples {
         self
     }
 
+    /// The first pixel that is no number, and which image it belongs to.
+    pub(crate) fn not_finite(&self) -> Option<(usize, f32)> {
+        let image = self.image().iter().product::<usize>().max(1);
+        let at = self.pixels.iter().position(|pixel| !pixel.is_finite())?;
+        Some((at / image, self.pixels[at]))
+    }
+
     /// Shape `[c, h, w]` of an image.
     pub fn image(&self) -> [usize; 3] {
         [self.shape[1], self.shape[2], self.shape[3]]

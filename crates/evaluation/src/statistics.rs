@@ -7,6 +7,7 @@ use std::path::Path;
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{NpyFile, WriterBuilder};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sinter_metrics::Gaussian;
 
 use crate::EvaluationError;
@@ -39,6 +40,9 @@ pub struct About {
     pub features: String,
     /// Hash of its weights.
     pub features_hash: String,
+    /// What else its features depend on.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub features_settings: Map<String, Value>,
     /// How pixels were rounded before.
     pub quantization: String,
 }
@@ -171,6 +175,7 @@ mod tests {
             reference_images: 100,
             features: "pixels".into(),
             features_hash: String::new(),
+            features_settings: Map::new(),
             quantization: "8 bits".into(),
         };
         for about in [Some(about), None] {

@@ -9,7 +9,7 @@ use sinter_kernels as kernels;
 
 use crate::adapters::{self, AdaptersConfig};
 use crate::initialization::{Initialization, Start};
-use crate::layers::{Conv2d, Dropout, DropoutKey, GroupNorm, Linear};
+use crate::layers::{Conv2d, Dropout, DropoutKey, GroupNorm, Linear, tap};
 use crate::shape::DataShape;
 
 /// Residual convolutions over a pyramid, then the mean over pixels.
@@ -139,13 +139,14 @@ impl Classifier {
     /// Images `[b, c, h, w]` to features `[b, d]`: what the logits are a linear function of, after a SiLU.
     pub fn features(&self, x: Tensor<4>) -> Tensor<2> {
         let mut h = self.input.forward(x.into()); // [b, c, h, w]
-        for level in &self.levels {
+        for (index, level) in self.levels.iter().enumerate() {
             if let Some(halving) = &level.halving {
                 h = halving.forward(h);
             }
             let update = level.input_convolution.forward(level.input_norm.forward_silu(h.clone()));
             let update = level.output_convolution.forward(level.output_norm.forward_silu(update));
             h = h + update;
+            tap::maps("levels", index, &h);
         }
         let h = self.output_norm.forward_silu(h);
         let [b, c, height, width] = h.dims();

@@ -212,14 +212,7 @@ impl Network {
             let (x, time_label) = (x.clone().narrow(0, start, count), time_label.clone().narrow(0, start, count));
             tap::record(|| self.forward(x, time_label, &condition.slice(images), None)).1
         });
-        let mut parts = parts.into_iter();
-        let mut all = parts.next().unwrap_or_default();
-        for part in parts {
-            for (all, part) in all.iter_mut().zip(part) {
-                all.features = Tensor::cat(vec![all.features.clone(), part.features], 0);
-            }
-        }
-        all
+        tap::joined(parts)
     }
 
     /// [`forward`](Self::forward) without dropout and gradients, the images shared among the CPU's threads.

@@ -4,21 +4,22 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use sha2::{Digest, Sha256};
-use sinter_data::Split;
+use sinter_data::{DataConfig, Split};
 use sinter_evaluation::inception::InceptionFeatures;
 use sinter_evaluation::{
-    ClassifierFeatures, Evaluator, FeatureNetwork, FeaturesConfig, Generated, MetricConfig, PixelFeatures, Record,
-    ReferenceImages, Subject,
+    ClassifierFeatures, ClassifierTrainer, ClassifierTraining, Evaluator, FeatureNetwork, FeaturesConfig, Generated,
+    HeldOut, MetricConfig, Networks, PixelFeatures, Record, ReferenceImages, Subject,
 };
 use sinter_models::{Classifier, DataShape, ModelConfig};
 use sinter_objectives::{Method, Weights};
 use sinter_sampling::{Conditioner, Denoiser};
 
 use crate::checkpoint::Checkpoint;
+use crate::classification::SampleClassifier;
 use crate::generate::Generation;
 use crate::run_directory::RunDirectory;
 use crate::trainer::conditioner;
-use crate::{Config, TrainingError};
+use crate::{Config, TrainingError, feature_file};
 
 /// The folder of the cache in which statistics of references are kept.
 const STATISTICS: &str = "statistics";
@@ -37,9 +38,20 @@ pub fn evaluator(config: &Config, device: &Device) -> Result<Option<Evaluator>, 
         part: eval.reference.to_string(),
         limit: eval.reference_images,
         statistics: eval.reference_statistics.clone(),
+        held_out: held_out(&eval.metrics, &config.data, config.seed)?,
     };
     let cache = config.data.store().cache().map(|folder| folder.join(STATISTICS));
     prepare(&eval.metrics, reference, cache.as_deref(), device).map(Some)
+}
+
+/// The images of a run's data that nothing was trained on, where a metric asks for them.
+///
+/// # Errors
+/// When the data have none.
+pub fn held_out(metrics: &[MetricConfig], data: &DataConfig, seed: u64) -> Result<Option<HeldOut>, TrainingError> {
+    let asked = metrics.iter().any(|metric| matches!(metric, MetricConfig::ClassificationAccuracyScore(_)));
+    let open = || Ok(HeldOut { source: data.open(Split::Test, seed)?, part: Split::Test.to_string() });
+    asked.then(open).transpose()
 }
 
 /// Metrics against a reference, prepared.
@@ -52,26 +64,41 @@ pub fn prepare(
     cache: Option<&Path>,
     device: &Device,
 ) -> Result<Evaluator, TrainingError> {
-    Evaluator::new(metrics, reference, cache, |features, image| open_features(features, image, device))
+    Evaluator::new(metrics, reference, cache, &On { device })
 }
 
-/// A feature network for images `[c, h, w]`.
-fn open_features(
-    config: &FeaturesConfig,
-    image: [usize; 3],
-    device: &Device,
-) -> Result<Box<dyn FeatureNetwork>, TrainingError> {
-    Ok(match config {
-        FeaturesConfig::Pixels {} => Box::new(PixelFeatures),
-        FeaturesConfig::Classifier { run } => Box::new(classifier(run, device)?),
-        FeaturesConfig::Inception { weights, resize } => {
-            let network = InceptionFeatures::read(weights, *resize, device);
-            Box::new(network.map_err(|error| TrainingError::Config(error.to_string()))?)
-        }
-        FeaturesConfig::RandomConvolutions { seed } => {
-            Box::new(ClassifierFeatures::random(image, *seed, device).map_err(TrainingError::Problems)?)
-        }
-    })
+/// The networks of evaluations on a device.
+struct On<'a> {
+    device: &'a Device,
+}
+
+impl Networks for On<'_> {
+    type Error = TrainingError;
+
+    fn features(&self, config: &FeaturesConfig, image: [usize; 3]) -> Result<Box<dyn FeatureNetwork>, TrainingError> {
+        let device = self.device;
+        Ok(match config {
+            FeaturesConfig::Pixels {} => Box::new(PixelFeatures),
+            FeaturesConfig::Classifier { run } => Box::new(classifier(run, device)?),
+            FeaturesConfig::Inception { weights, resize } => {
+                let network = InceptionFeatures::read(weights, *resize, device);
+                Box::new(network.map_err(|error| TrainingError::Config(error.to_string()))?)
+            }
+            FeaturesConfig::Network(file) => Box::new(feature_file::open(file, image, device)?),
+            FeaturesConfig::RandomConvolutions { seed } => {
+                Box::new(ClassifierFeatures::random(image, *seed, device).map_err(TrainingError::Problems)?)
+            }
+        })
+    }
+
+    fn trainer(
+        &self,
+        config: &ClassifierTraining,
+        image: [usize; 3],
+        classes: usize,
+    ) -> Result<Box<dyn ClassifierTrainer>, TrainingError> {
+        Ok(Box::new(SampleClassifier::new(config, image, classes, self.device)?))
+    }
 }
 
 /// The classifier of a run, as a feature network.

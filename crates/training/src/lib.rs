@@ -2,11 +2,13 @@
 
 pub mod bench;
 mod checkpoint;
+mod classification;
 mod config;
 mod device;
 mod error;
 mod evaluate;
 mod faults;
+mod feature_file;
 mod generate;
 mod inherit;
 mod interchange;
@@ -25,7 +27,7 @@ pub use checkpoint::{Checkpoint, Progress, Summary};
 pub use config::{Config, LogConfig, OnNonfinite, SampleConfig, TrainConfig};
 pub use device::{DeviceConfig, Listed, Precision};
 pub use error::TrainingError;
-pub use evaluate::{Evaluated, evaluator, prepare, weights_hash};
+pub use evaluate::{Evaluated, evaluator, held_out, prepare, weights_hash};
 pub use generate::{Asked, Generation};
 pub use inherit::inherit;
 pub use interchange::{export, import, merge};

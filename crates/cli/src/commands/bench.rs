@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use sinter_training::bench::{experts, operations, train};
+use sinter_training::bench::{experts, features, operations, train};
 use sinter_training::{DeviceConfig, TrainingError};
 
-use crate::arguments::{Bench, BenchCommand, BenchExperts, BenchOps, BenchTrain};
+use crate::arguments::{Bench, BenchCommand, BenchExperts, BenchFeatures, BenchOps, BenchTrain};
 use crate::commands::settings;
 use crate::{Ending, Failure};
 
@@ -16,6 +16,7 @@ pub(crate) fn run(arguments: &Bench) -> Ending {
     match &arguments.command {
         BenchCommand::Train(arguments) => run_train(arguments),
         BenchCommand::Ops(arguments) => run_operations(arguments),
+        BenchCommand::Features(arguments) => run_features(arguments),
         BenchCommand::Experts(arguments) => run_experts(arguments),
     }
 }
@@ -36,6 +37,15 @@ fn run_operations(arguments: &BenchOps) -> Ending {
     let composed = arguments.measurement.composed;
     let report = operations::measure(&arguments.filter, composed, threads, |line| println!("{line}"))?;
     write(&report, arguments.measurement.json.as_deref())
+}
+
+fn run_features(arguments: &BenchFeatures) -> Ending {
+    let BenchFeatures { sizes, n, rounds, device, threads, json } = arguments;
+    let mut device = DeviceConfig { name: device.clone(), threads: *threads, ..DeviceConfig::default() };
+    device.resolve_threads();
+    device.set_threads();
+    let report = features::measure(sizes, *n, *rounds, &device, |line| println!("{line}"))?;
+    write(&report, json.as_deref())
 }
 
 fn run_experts(arguments: &BenchExperts) -> Ending {

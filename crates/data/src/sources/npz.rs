@@ -118,5 +118,14 @@ mod tests {
         assert!(message().contains("1 classes for 2 images"));
         write(&path, &[1, 1, 1, 3], &[0; 3], Some(&[-1]));
         assert!(message().contains("holds -1"));
+        // Floats, which could be no numbers at all: images are bytes.
+        let mut archive = NpzWriter::new(File::create(&path).unwrap());
+        let options = npyz::zip::write::FileOptions::default();
+        let mut array =
+            archive.array("arr_0", options).unwrap().default_dtype().shape(&[1, 1, 1, 3]).begin_nd().unwrap();
+        array.extend([0.5f32, f32::NAN, 1.0]).unwrap();
+        array.finish().unwrap();
+        drop(archive);
+        assert!(message().contains("samples.npz") && message().contains("`arr_0`"), "{}", message());
     }
 }

@@ -1,20 +1,23 @@
 //! Feature networks: what a distance between distributions of images is measured in.
 
 mod classifier;
+mod network;
 mod pixels;
 
 use std::fmt;
 use std::path::PathBuf;
 
 pub use classifier::ClassifierFeatures;
+pub use network::{NetworkFeatures, NetworkFile, WeightsFile};
 pub use pixels::PixelFeatures;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::inception::Resize;
 
 /// Which feature network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeaturesConfig {
     /// The pixels themselves.
@@ -33,6 +36,8 @@ pub enum FeaturesConfig {
         #[serde(default)]
         resize: Resize,
     },
+    /// A network of this program with the weights of a file.
+    Network(NetworkFile),
     /// Those of a classifier with random weights: good for smoke tests and for little else.
     RandomConvolutions {
         /// What its weights are drawn from.
@@ -65,6 +70,11 @@ pub trait FeatureNetwork: fmt::Debug {
 
     /// Lowercase hexadecimal sha256 of its weights; empty where there are none.
     fn hash(&self) -> String;
+
+    /// What else its features depend on, where its name and weights do not say it.
+    fn settings(&self) -> Map<String, Value> {
+        Map::new()
+    }
 
     /// What a reader of numbers in these features should know, if anything.
     fn warning(&self) -> Option<String> {

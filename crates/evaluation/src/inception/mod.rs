@@ -76,6 +76,11 @@ impl InceptionFeatures {
         Self { network, device: device.clone(), resize, hash }
     }
 
+    /// The network, which reads images of 299 x 299 in its own range.
+    pub fn network(&self) -> &InceptionV3 {
+        &self.network
+    }
+
     /// Whether the weights are the published ones.
     pub fn is_known(&self) -> bool {
         KNOWN.contains(&self.hash.as_str())

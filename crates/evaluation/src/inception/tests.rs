@@ -1,28 +1,12 @@
 //! The whole way from images to features, with drawn weights.
 
-use sinter_models::parameters::Array;
 use sinter_process::random::{Key, Stream};
 
 use super::*;
 
-/// A network whose weights keep numbers of the order of one from layer to layer.
+/// The network with drawn weights.
 fn features(resize: Resize) -> InceptionFeatures {
-    let draw = |(which, (name, shape)): (usize, (String, Vec<usize>))| {
-        let length = shape.iter().product();
-        let mut values = vec![0.0; length];
-        Key::new(0, Stream::TEST).at(which as u64).fill_normal(&mut values);
-        let scale = (2.0 * shape[0] as f32 / length as f32).sqrt();
-        let value = |value: f32| match name.rsplit_once('.') {
-            Some((_, "running_var")) => value.abs() + 0.5,
-            Some((layer, "weight")) if layer.ends_with(".bn") => 1.0 + 0.1 * value,
-            Some((_, "weight")) => scale * value,
-            _ => 0.1 * value,
-        };
-        values.iter_mut().for_each(|v| *v = value(*v));
-        (name, Array { shape, values })
-    };
-    let weights = Weights::new(Weights::tensors().into_iter().enumerate().map(draw).collect()).unwrap();
-    InceptionFeatures::new(weights, "0".into(), resize, &Device::flex())
+    InceptionFeatures::new(Weights::random(0).unwrap(), "0".into(), resize, &Device::flex())
 }
 
 /// Pixels a little beyond -1..1.

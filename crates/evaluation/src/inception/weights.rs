@@ -7,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use sinter_models::parameters::{Array, Arrays};
 use sinter_models::weights::read_any;
+use sinter_process::random::{Key, Stream};
 
 use super::InceptionError;
 use super::architecture::{self, Convolution};
@@ -50,6 +51,29 @@ impl Weights {
             .map_err(|source| InceptionError::File { path: path.to_owned(), source })?;
         let hash = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((Self::new(read_any(path, None)?)?, hash))
+    }
+
+    /// Weights drawn from `seed` so that numbers stay of the order of one from layer to layer: as fast as the published ones,
+    /// and of no other use.
+    ///
+    /// # Errors
+    /// None: the names and shapes are the table's.
+    pub fn random(seed: u64) -> Result<Self, InceptionError> {
+        let draw = |(which, (name, shape)): (usize, (String, Vec<usize>))| {
+            let length = shape.iter().product();
+            let mut values = vec![0.0f32; length];
+            Key::new(seed, Stream::INITIALIZATION).at(which as u64).fill_normal(&mut values);
+            let scale = (2.0 * shape[0] as f32 / length as f32).sqrt();
+            let value = |value: f32| match name.rsplit_once('.') {
+                Some((_, "running_var")) => value.abs() + 0.5,
+                Some((layer, "weight")) if layer.ends_with(".bn") => 1.0 + 0.1 * value,
+                Some((_, "weight")) => scale * value,
+                _ => 0.1 * value,
+            };
+            values.iter_mut().for_each(|v| *v = value(*v));
+            (name, Array { shape, values })
+        };
+        Self::new(Self::tensors().into_iter().enumerate().map(draw).collect())
     }
 
     /// From tensors under torchvision's names. Counts of batches (`num_batches_tracked`) and the second classifier

@@ -66,6 +66,18 @@ fn keep<T>(kept: Kept, pass: impl FnOnce() -> T) -> (T, Kept) {
     (result, seen.map_or(Kept::Means(Vec::new()), |seen| seen.kept))
 }
 
+/// The representations of images that went through in parts: those of each block one after the other.
+pub fn joined(parts: impl IntoIterator<Item = Vec<Representation>>) -> Vec<Representation> {
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().unwrap_or_default();
+    for part in parts {
+        for (all, part) in all.iter_mut().zip(part) {
+            all.features = Tensor::cat(vec![all.features.clone(), part.features], 0);
+        }
+    }
+    all
+}
+
 /// A block gives tokens `[b, n, d]`.
 pub(crate) fn tokens(part: &str, index: usize, tokens: &Tensor<3>) {
     see(|kept| match kept {

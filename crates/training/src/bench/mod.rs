@@ -1,9 +1,11 @@
 //! Speed: of a configuration's training and sampling ([`train`]), of the operations that networks are made of
-//! ([`operations`]), and of a block's experts in several forms ([`experts`]).
+//! ([`operations`]), of the way from image files to features ([`features`]), and of a block's experts in several forms
+//! ([`experts`]).
 
 mod cases;
 mod ceiling;
 pub mod experts;
+pub mod features;
 pub mod operations;
 mod profile;
 pub mod train;

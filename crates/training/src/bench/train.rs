@@ -25,7 +25,8 @@ pub struct Speed {
 }
 
 impl Speed {
-    fn of(milliseconds: &[f64], images: usize) -> Option<Self> {
+    /// Of measurements of so many images each; none of none.
+    pub(super) fn of(milliseconds: &[f64], images: usize) -> Option<Self> {
         let timing = Timing::of(milliseconds)?;
         Some(Self { timing, images_per_second: images as f64 / timing.median_ms * 1e3 })
     }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use sinter_evaluation::{Generated, Record, Subject, WeightsUsed, differences};
+use sinter_evaluation::{Generated, Record, Subject, WeightsUsed, differences, repetitions};
 
-use super::{done, shown};
+use super::{done, shown, tell_range};
 use crate::arguments::EvalCompare;
 use crate::{Ending, Failure};
 
@@ -32,7 +32,24 @@ pub(super) fn run(arguments: &EvalCompare) -> Ending {
         println!("{:<44} {:<28} {}", record.metric, shown(record), subject(record));
         println!("    {}", path.display());
     }
+    for places in repetitions(&records) {
+        let records = places.iter().map(|&place| &records[place]);
+        let values: Vec<f64> = records.clone().map(|record| record.value).collect();
+        let seeds: Vec<String> = records.clone().filter_map(seed).map(|seed| seed.to_string()).collect();
+        println!("seeds {}, all else equal: mean [least, largest]", seeds.join(", "));
+        if let Some(first) = records.clone().next() {
+            tell_range(&first.metric, &values)?;
+        }
+    }
     done()
+}
+
+/// The seed of the samples, where there were some.
+fn seed(record: &Record) -> Option<u64> {
+    match &record.protocol.subject {
+        Subject::Images { .. } => None,
+        Subject::Generated(generated) => Some(generated.seed),
+    }
 }
 
 /// What was measured, in a line.

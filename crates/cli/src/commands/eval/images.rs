@@ -6,15 +6,12 @@ use std::sync::Arc;
 use sinter_data::sources::images::FolderImages;
 use sinter_data::sources::npz;
 use sinter_data::{CardConfig, DataConfig, Source, SourceConfig, Split};
-use sinter_evaluation::{MetricConfig, ReferenceImages, Samples, Subject};
-use sinter_training::{DeviceConfig, RunDirectory, prepare};
+use sinter_evaluation::{MetricConfig, ReferenceImages, Subject};
+use sinter_training::{DeviceConfig, RunDirectory, held_out, prepare};
 
 use super::{done, features, metrics, tell};
 use crate::arguments::{EvalImages, EvalStats, Reading};
 use crate::{Ending, Failure};
-
-/// Images read at a time.
-const PORTION: u64 = 256;
 
 pub(super) fn evaluate(arguments: &EvalImages) -> Ending {
     let metrics = metrics(&arguments.metrics)?;
@@ -22,12 +19,13 @@ pub(super) fn evaluate(arguments: &EvalImages) -> Ending {
         return Err(Failure::Setting("say what to measure with --metrics, as in `--metrics frechet`".into()));
     }
     let reading = &arguments.reading;
-    let images = open(&arguments.images, reading)?;
+    let images = open(&arguments.images, reading, &[])?;
     let reference = match statistics_file(&arguments.reference) {
         // The images' shape says which images the statistics are taken to be of.
         Some(path) => ReferenceImages { statistics: Some(path), ..plain(Arc::clone(&images.source)) },
-        None => open(&arguments.reference, reading)?,
+        None => open(&arguments.reference, reading, &metrics)?,
     };
+    same_classes(images.source.as_ref(), reference.source.as_ref(), &metrics)?;
     let device = device(reading)?;
     let evaluator = prepare(&metrics, reference, None, &device)?;
 
@@ -36,11 +34,7 @@ pub(super) fn evaluate(arguments: &EvalImages) -> Ending {
     let count = images.limit.unwrap_or(u64::MAX).min(source.len());
     let bar = indicatif::ProgressBar::new(count);
     let mut evaluation = evaluator.begin().map_err(other)?;
-    for first in (0..count).step_by(PORTION as usize) {
-        let last = (first + PORTION).min(count);
-        evaluation.push(Samples::read(source, first..last).map_err(other)?).map_err(other)?;
-        bar.set_position(last);
-    }
+    evaluation.push_images(source, count, |done| bar.set_position(done)).map_err(other)?;
     bar.finish_and_clear();
     let records = evaluation.records(env!("CARGO_PKG_VERSION"), &subject).map_err(other)?;
     tell(&records, &arguments.out, source.name())?;
@@ -49,7 +43,7 @@ pub(super) fn evaluate(arguments: &EvalImages) -> Ending {
 
 pub(super) fn statistics(arguments: &EvalStats) -> Ending {
     let features = features(&arguments.features)?;
-    let reference = open(&arguments.images, &arguments.reading)?;
+    let reference = open(&arguments.images, &arguments.reading, &[])?;
     let device = device(&arguments.reading)?;
     let metric = MetricConfig::Frechet { features, spatial: false, extrapolated: false };
     let evaluator = prepare(&[metric], reference, None, &device)?;
@@ -69,7 +63,7 @@ fn device(reading: &Reading) -> Result<burn::tensor::Device, Failure> {
 }
 
 fn plain(source: Arc<dyn Source>) -> ReferenceImages {
-    ReferenceImages { source, part: String::new(), limit: None, statistics: None }
+    ReferenceImages { source, part: String::new(), limit: None, statistics: None, held_out: None }
 }
 
 /// The path of an `.npz` file that holds statistics and no images.
@@ -79,8 +73,27 @@ fn statistics_file(text: &str) -> Option<PathBuf> {
     (archive && sinter_evaluation::Statistics::read(path).is_ok()).then(|| path.to_owned())
 }
 
-/// A folder, a batch of samples, a run's data, or a data set.
-fn open(text: &str, reading: &Reading) -> Result<ReferenceImages, Failure> {
+/// Fails where a metric reads the images' classes, and they are not those of the reference. Batches of samples have
+/// numbers alone, which are the reference's.
+fn same_classes(images: &dyn Source, reference: &dyn Source, metrics: &[MetricConfig]) -> Result<(), Failure> {
+    let reads = |metric: &MetricConfig| {
+        matches!(metric, MetricConfig::ClassifierAccuracy { .. } | MetricConfig::ClassificationAccuracyScore(_))
+    };
+    let (ours, theirs) = (images.class_names(), reference.class_names());
+    let numbers = ours.iter().enumerate().all(|(class, name)| *name == class.to_string());
+    if numbers || theirs.is_empty() || ours == theirs || !metrics.iter().any(reads) {
+        return Ok(());
+    }
+    let list = |names: &[String]| names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+    Err(Failure::Setting(format!(
+        "the images' classes ({}, ...) are not the reference's ({}, ...): give its folders the same names",
+        list(ours),
+        list(theirs)
+    )))
+}
+
+/// A folder, a batch of samples, a run's data, or a data set, with what `metrics` need of it.
+fn open(text: &str, reading: &Reading, metrics: &[MetricConfig]) -> Result<ReferenceImages, Failure> {
     let path = Path::new(text);
     let mut data = DataConfig { root: reading.data.clone(), ..DataConfig::default() };
     let stamps = data.store().stamps();
@@ -89,7 +102,8 @@ fn open(text: &str, reading: &Reading) -> Result<ReferenceImages, Failure> {
         data = DataConfig { root: reading.data.clone().or(config.data.root.clone()), ..config.data };
         let source = data.open(config.eval.reference, config.seed).map_err(other)?;
         let part = config.eval.reference.to_string();
-        ReferenceImages { source, part, limit: config.eval.reference_images, statistics: None }
+        let held_out = held_out(metrics, &data, config.seed)?;
+        ReferenceImages { source, part, limit: config.eval.reference_images, statistics: None, held_out }
     } else if path.extension().is_some_and(|extension| extension == "npz") {
         plain(npz::open(path, &stamps).map_err(other)?)
     } else if path.is_dir() {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 use sinter_evaluation::{FeaturesConfig, MetricConfig, Record};
+use sinter_metrics::Summary;
 
 use crate::arguments::{Eval, EvalCommand, Metrics};
 use crate::commands::settings;
@@ -85,6 +86,14 @@ fn tell(records: &[Record], folder: &Path, name: &str) -> Result<(), Failure> {
         }
         record.write(folder, name).map_err(|error| Failure::Other(error.to_string()))?;
     }
+    Ok(())
+}
+
+/// Prints the mean and the range of a metric over several seeds.
+fn tell_range(metric: &str, values: &[f64]) -> Result<(), Failure> {
+    let summary = Summary::of(values).map_err(|error| Failure::Other(error.to_string()))?;
+    let Summary { mean, min, max, .. } = summary;
+    println!("{metric:<44} {mean:.4} [{min:.4}, {max:.4}]");
     Ok(())
 }
 

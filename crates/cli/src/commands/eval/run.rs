@@ -1,10 +1,9 @@
 //! `sinter eval RUN`.
 
 use sinter_evaluation::{Generated, Record};
-use sinter_metrics::Summary;
 use sinter_training::{Asked, Evaluated, Generation, evaluator, weights_hash};
 
-use super::{done, metrics, tell};
+use super::{done, metrics, tell, tell_range};
 use crate::arguments::EvalRun;
 use crate::commands::settings;
 use crate::{Ending, Failure};
@@ -69,9 +68,7 @@ pub(super) fn run(arguments: &EvalRun) -> Ending {
         println!("{} seeds: mean [least, largest]", seeds.len());
         for (place, record) in all[0].iter().enumerate() {
             let values: Vec<f64> = all.iter().map(|records| records[place].value).collect();
-            let Summary { mean, min, max, .. } =
-                Summary::of(&values).map_err(|error| Failure::Other(error.to_string()))?;
-            println!("{:<44} {mean:.4} [{min:.4}, {max:.4}]", record.metric);
+            tell_range(&record.metric, &values)?;
         }
     }
     done()
