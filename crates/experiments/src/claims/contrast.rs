@@ -13,6 +13,17 @@ const POWER: f64 = 0.8;
 /// Seed of the bootstrap's draws.
 const SEED: u64 = 1;
 
+/// What a reader calls one selection beside another: the levels in which they differ.
+fn distinguished(this: &Selection, other: &Selection) -> String {
+    let differs = |(axis, level): &(&String, &String)| other.get(*axis) != Some(*level);
+    let levels: Vec<(&String, &String)> = this.iter().filter(differs).collect();
+    match levels.as_slice() {
+        [] => written(this),
+        [(_, level)] => (*level).clone(),
+        several => several.iter().map(|(axis, level)| format!("{axis} = {level}")).collect::<Vec<_>>().join(", "),
+    }
+}
+
 /// How two groups are set against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scale {
@@ -25,6 +36,7 @@ pub(super) enum Scale {
 /// Two groups side by side.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Contrast {
+    /// What a reader calls the groups.
     names: [String; 2],
     groups: [Vec<f64>; 2],
     scale: Scale,
@@ -66,7 +78,7 @@ impl Contrast {
         }
         seeds.sort_unstable();
         seeds.dedup();
-        let names = [written(first), written(second)];
+        let names = [distinguished(first, second), distinguished(second, first)];
         let mut contrast = Self { names, groups, scale, seeds: seeds.len(), effect: 0.0 };
         if seeds.is_empty() {
             return None;

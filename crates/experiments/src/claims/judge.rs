@@ -77,7 +77,11 @@ pub fn judge(claim: &Claim, sweep: &Sweep, gathered: &Gathered) -> Judged {
             continue;
         };
         let interval = contrast.interval(&claim.test, confidence).ok();
-        judged.evidence.push(contrast.evidence(&claim.test, interval));
+        // Both bounds of a ratio rest on the same.
+        let evidence = contrast.evidence(&claim.test, interval);
+        if !judged.evidence.contains(&evidence) {
+            judged.evidence.push(evidence);
+        }
         let verdict = if contrast.seeds < claim.seeds {
             judged.reasons.push(format!("{} of {} seeds are done", contrast.seeds, claim.seeds));
             Verdict::Undecided

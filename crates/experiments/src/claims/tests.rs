@@ -43,10 +43,8 @@ fn a_difference_beyond_chance_decides() {
     assert_eq!(judged.verdict, Verdict::Held);
     assert_eq!(
         judged.evidence,
-        [
-            "network = a: 2 [1, 3] (n = 3); network = b: 4 [3, 4.9] (n = 3); difference -2, 95% interval -2.248 to -1.752 \
-          (paired, 3 seeds)"
-        ]
+        ["a: 2 [1, 3] (n = 3); b: 4 [3, 4.9] (n = 3); difference -2, 95% interval -2.248 to -1.752 \
+          (paired, 3 seeds)"]
     );
     assert!(judged.reasons.is_empty());
     let greater = LESS.replace("less", "greater");
