@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::draws::Draws;
 use crate::inception_score::inception_score;
-use crate::{Frechet, Gaussian, Interval, MetricError, Moments, Points, frechet, student};
+use crate::{Frechet, Gaussian, Interval, MetricError, Moments, Points, frechet, student_two_sided};
 
 /// The extrapolation of Chong and Forsyth (2020, "Effectively Unbiased FID and Inception Score and where to find
 /// them"): the bias of both metrics is `slope / n` plus smaller terms, so a line through their values at several `n`,
@@ -51,7 +51,7 @@ impl Extrapolated {
     /// # Errors
     /// A confidence outside (0, 1).
     pub fn interval(&self, confidence: f64) -> Result<Interval, MetricError> {
-        let half = student::two_sided(confidence, self.points.len().saturating_sub(2))? * self.standard_error;
+        let half = student_two_sided(confidence, self.points.len().saturating_sub(2))? * self.standard_error;
         Ok(Interval { lower: self.value - half, upper: self.value + half, confidence })
     }
 }

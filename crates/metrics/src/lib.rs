@@ -61,5 +61,6 @@ pub use normal::{normal_cumulative, normal_quantile};
 pub use points::Points;
 pub use probe::{LinearProbe, ProbeFit};
 pub use proportion::{Interval, Proportion};
+pub use student::student_two_sided;
 pub use summary::Summary;
 pub use wasserstein::{SlicedWasserstein, random_directions, sliced_wasserstein, wasserstein_1d};

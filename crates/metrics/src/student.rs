@@ -10,7 +10,7 @@ use crate::proportion::check_confidence;
 ///
 /// # Errors
 /// No degree of freedom, a confidence outside (0, 1).
-pub(crate) fn two_sided(confidence: f64, freedom: usize) -> Result<f64, MetricError> {
+pub fn student_two_sided(confidence: f64, freedom: usize) -> Result<f64, MetricError> {
     check_confidence(confidence)?;
     if freedom == 0 {
         return Err(MetricError::TooFew { what: "degrees of freedom", count: 0, least: 1 });
@@ -61,15 +61,15 @@ mod tests {
             (13, 2.160_368_656_461_013),
             (30, 2.042_272_456_301_238),
         ] {
-            let found = two_sided(0.95, freedom).unwrap();
+            let found = student_two_sided(0.95, freedom).unwrap();
             assert!((found / expected - 1.0).abs() < 1e-10, "{freedom}: {found}");
         }
     }
 
     #[test]
     fn many_degrees_are_normal() {
-        let found = two_sided(0.99, 100_000).unwrap();
+        let found = student_two_sided(0.99, 100_000).unwrap();
         assert!((found - normal_quantile(0.995)).abs() < 1e-4, "{found}");
-        assert!(two_sided(0.95, 0).is_err() && two_sided(1.0, 3).is_err());
+        assert!(student_two_sided(0.95, 0).is_err() && student_two_sided(1.0, 3).is_err());
     }
 }

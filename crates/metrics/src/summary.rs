@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Interval, MetricError, student};
+use crate::{Interval, MetricError, student_two_sided};
 
 /// Several values of one quantity, summed up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -51,7 +51,7 @@ impl Summary {
         let Some(deviation) = self.deviation else {
             return Err(MetricError::TooFew { what: "values", count: 1, least: 2 });
         };
-        let half = student::two_sided(confidence, self.n - 1)? * deviation / (self.n as f64).sqrt();
+        let half = student_two_sided(confidence, self.n - 1)? * deviation / (self.n as f64).sqrt();
         Ok(Interval { lower: self.mean - half, upper: self.mean + half, confidence })
     }
 }

@@ -1,0 +1,12 @@
+//! Reports: what was claimed, what was found, and what both rest on; as HTML, Markdown and CSV.
+
+mod chart;
+mod csv;
+mod html;
+mod markdown;
+mod section;
+
+pub use csv::csv;
+pub use html::html;
+pub use markdown::markdown;
+pub use section::Section;
