@@ -146,7 +146,7 @@ impl Classifier {
             let update = level.input_convolution.forward(level.input_norm.forward_silu(h.clone()));
             let update = level.output_convolution.forward(level.output_norm.forward_silu(update));
             h = h + update;
-            tap::maps("levels", index, &h);
+            tap::maps("levels", index, &h.value);
         }
         let h = self.output_norm.forward_silu(h);
         let [b, c, height, width] = h.dims();

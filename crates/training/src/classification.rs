@@ -8,7 +8,7 @@ use sinter_data::{Batch, Loader, LoaderConfig, Source};
 use sinter_evaluation::{ClassifierTrainer, ClassifierTraining, EvaluationError, Samples};
 use sinter_metrics::Proportion;
 use sinter_models::{DataShape, ModelConfig};
-use sinter_objectives::{Classification, Clock, Setup, Tally};
+use sinter_objectives::{Classification, Clock, Objective, Setup, Tally};
 use sinter_optimization::{AdamW, Algorithm, Decay, OptimizerConfig, Schedule};
 use sinter_sampling::Conditioner;
 
@@ -70,6 +70,7 @@ impl SampleClassifier {
             conditioner: &self.conditioner,
             device: &self.device,
             seed,
+            training: None,
         };
         let mut method = Classification { label_smoothing }.build(&setup)?;
         let reading = LoaderConfig { augmentation: self.training.augmentation.clone(), ..LoaderConfig::default() };

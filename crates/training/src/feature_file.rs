@@ -13,7 +13,7 @@ use sinter_evaluation::{NetworkFeatures, NetworkFile, WeightsFile};
 use sinter_models::parameters::{self, Arrays};
 use sinter_models::weights::{Reference, read_any};
 use sinter_models::{AdaptersConfig, DataShape, ModelConfig};
-use sinter_objectives::ObjectiveConfig;
+use sinter_objectives::{Objective, ObjectiveConfig};
 use sinter_sampling::{Conditioner, NetworkDenoiser};
 
 use crate::{Config, TrainingError};
