@@ -1,16 +1,17 @@
-"""The Frechet distance of two sets of features in Sinter beside numpy and SciPy, in turn.
+"""The Frechet distance of two sets of features in Sinter beside numpy and SciPy, in turn, and the way to features.
 
 Run from the repository's root, with a Python that has `requirements.txt`, of which numpy and SciPy will do:
 
-    cargo build --release -p sinter-metrics --example frechet_speed
+    cargo build --release -p sinter-cli -p sinter-metrics --bins --example frechet_speed
     python benches/peers/frechet.py            # 50,000 x 2048; writes docs/results/frechet.md
     python benches/peers/frechet.py --quick    # 3000 x 512; writes target/frechet.md
 
 Both sides read the same two files of 32-bit features, each side in a process of its own, on the same number of threads.
 The peer is written as pytorch-fid computes its statistics and distance: `np.mean`, `np.cov(rowvar=False)` in f64, and
 `scipy.linalg.sqrtm` of the product of the covariances. Its clocks run without reading; Sinter's too, and it reads in
-blocks. A number is the median of the rounds; a ratio is the median of the rounds' ratios, with the smallest and
-largest.
+blocks. Each process also times a product of two large matrices, before and after: the larger of the two sides' speeds
+is the machine's ceiling. A number is the median of the rounds; a ratio is the median of the rounds' ratios, with the
+smallest and largest. At the end `sinter bench features` times the way from image files to features, stage by stage.
 """
 
 import argparse
@@ -28,6 +29,17 @@ import time
 HERE = pathlib.Path(__file__)
 NAMES = ["first.f32", "second.f32"]
 THREADS = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"]
+# With these unset OpenBLAS chooses what is best for the processor.
+CHOICES = ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"]
+STAGES = {
+    "decode": "decode PNG files",
+    "resize_tensorflow": "resize to 299 x 299, as TensorFlow does",
+    "resize_pytorch": "resize to 299 x 299, as PyTorch does",
+    "inception": "Inception-v3 alone, from 299 x 299",
+    "inception_pass": "files to statistics, Inception-v3",
+    "classifier": "classifier alone",
+    "classifier_pass": "files to statistics, classifier",
+}
 
 
 def generate(folder, rows, dimension):
@@ -70,15 +82,22 @@ def peer(paths, dimension, rows):
         traces = np.trace(covariance_1) + np.trace(covariance_2)
         return difference.dot(difference) + traces - 2 * np.trace(root)
 
+    def ceiling(side=2048, runs=5):
+        left = np.sin(0.7 * np.arange(side * side, dtype=np.float64)).reshape(side, side)
+        return 2 * side**3 / min(seconds(lambda: left @ left)[1] for _ in range(runs)) / 1e9
+
+    before = ceiling()
     (first, first_s), (second, second_s) = moments(paths[0]), moments(paths[1])
     value, distance_s = seconds(lambda: distance(first, second))
     report = {"statistics_ms": 1e3 * (first_s + second_s), "distance_ms": 1e3 * distance_s, "value": float(value)}
-    print(json.dumps(report | {"numpy": np.__version__, "scipy": scipy.__version__}))
+    report |= {"ceiling_gflops": max(before, ceiling()), "numpy": np.__version__, "scipy": scipy.__version__}
+    print(json.dumps(report))
 
 
 def measure(command, threads):
     """The report of a process, with its peak memory in GiB, and what other programs took of the processor meanwhile."""
-    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    environment = {name: value for name, value in os.environ.items() if name not in CHOICES}
+    environment |= dict.fromkeys(THREADS, str(threads))
     others, begin = seconds_of_others(), time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, env=environment)
     output = process.stdout.read()
@@ -150,13 +169,51 @@ def set_of(rounds, title):
     return "\n\n".join([f"## {title}", table(["", "Sinter", "numpy, SciPy", "theirs / ours"], rows), agreement])
 
 
-def page(arguments, full, few, command):
+def features(arguments):
+    """The report of `sinter bench features`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "features.json"
+        sizes, images, rounds = ("32", 8, 1) if arguments.quick else ("32,256", 64, arguments.rounds)
+        words = ["bench", "features", "--sizes", sizes, "--n", images, "--rounds", rounds]
+        command = [arguments.sinter, *words, "--threads", arguments.threads, "--json", path]
+        subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+        return json.loads(path.read_text()) | {"command": " ".join(map(str, ["sinter", *words]))}
+
+
+def feature_pass(report):
+    """The section on the way from files to features."""
+    sizes = list(dict.fromkeys(stage["pixels"] for stage in report["stages"]))
+    speed = {(stage["pixels"], stage["stage"]): stage["images_per_second"] for stage in report["stages"]}
+    rows = [[label, *(f"{speed[size, name]:,.0f}" if speed[size, name] >= 100 else f"{speed[size, name]:.1f}"
+                      for size in sizes)] for name, label in STAGES.items()]
+
+    def shares(network):
+        """Of the whole pass in the speed of the network alone."""
+        share = {size: speed[size, network + "_pass"] / speed[size, network] for size in sizes}
+        return " and ".join(f"{share[size]:.0%} ({size} x {size})" for size in sizes)
+
+    return "\n\n".join([
+        "## The way to the features",
+        f"`{report['command']}`: {report['images']} PNG files in colour, slopes with some grain; networks with random"
+        " weights, f32. Images a second, medians.",
+        table(["", *(f"{size} x {size}" for size in sizes)], rows),
+        "A whole pass reads files, resizes where the network asks for it, computes features and adds them to the"
+        f" statistics. It runs at {shares('inception')} of the speed of Inception-v3 alone, and at"
+        f" {shares('classifier')} of the classifier's.",
+    ])
+
+
+def page(arguments, full, few, feature_report, command):
     ours = [r["sinter"] for r in full]
     versions = full[0]["numpy"]
     # Multiplications and additions of the lower triangle: n d (d + 1) a set.
     gflop = 2 * arguments.rows * arguments.dimension * (arguments.dimension + 1) / 1e9
-    ceilings = [report["ceiling_gflops"] for report in ours]
-    shares = [gflop / (report["statistics_ms"] / 1e3) / report["ceiling_gflops"] for report in ours]
+    ceilings = [max(side["ceiling_gflops"] for side in r.values()) for r in full]
+
+    def share(side):
+        rates = [gflop / (r[side]["statistics_ms"] / 1e3) / ceiling for r, ceiling in zip(full, ceilings)]
+        return f"{statistics.median(rates):.0%}"
+
     others = [side["share_of_others"] for r in full + few for side in r.values() if side["share_of_others"] is not None]
     disturbed = f" Other programs took {statistics.median(others):.1%} of the processor's time (median), at most" \
                 f" {max(others):.1%}." if others else ""
@@ -167,16 +224,20 @@ def page(arguments, full, few, command):
         f" threads each, in turn; rounds: {arguments.rounds}. numpy and SciPy compute as pytorch-fid does: `np.mean`,"
         " `np.cov`, `scipy.linalg.sqrtm` of the product. Times are medians, without reading; a ratio is the median of"
         " the rounds' ratios, with the smallest and largest in brackets; above 1, Sinter is faster or smaller.",
-        f"```sh\ncargo build --release -p sinter-metrics --example frechet_speed\n{command}\n```",
+        "```sh\ncargo build --release -p sinter-cli -p sinter-metrics --bins --example frechet_speed\n"
+        f"{command}\n```",
         f"{processor()}, {os.cpu_count()} cores. numpy {versions['numpy']}, SciPy {versions['scipy']}.{disturbed}",
         set_of(full, f"Full rank: {n:,} samples"),
-        f"The machine's ceiling in the same processes, a product of two 2048 x 2048 matrices in f64 on all threads:"
-        f" {statistics.median(ceilings):.1f} GFLOP/s. The statistics need {gflop:.1f} GFLOP for the covariances' lower"
-        f" triangles: they run at {statistics.median(shares):.0%} of the ceiling, everything else that they do"
-        f" included. Sinter streams the files and holds a few matrices of {d} x {d}; numpy holds a set and its copies.",
+        f"The machine's ceiling in the same processes, a product of two 2048 x 2048 matrices in f64 on all threads,"
+        f" the faster of faer's ({median(ours, 'ceiling_gflops'):.1f} GFLOP/s) and OpenBLAS's"
+        f" ({median([r['numpy'] for r in full], 'ceiling_gflops'):.1f}): {statistics.median(ceilings):.1f} GFLOP/s. The"
+        f" statistics need {gflop:.1f} GFLOP for the covariances' lower triangles: Sinter's run at {share('sinter')} of"
+        f" the ceiling, numpy's at {share('numpy')}, everything else that they do included. Sinter streams the files and"
+        f" holds a few matrices of {d} x {d}; numpy holds a set and its copies.",
         set_of(few, f"Rank-deficient: {arguments.few:,} samples"),
         "Here no covariance has full rank, and Sinter takes its slower route by eigenvalues and singular values, which"
         " loses no digits where a covariance is singular.",
+        feature_pass(feature_report),
         "Written by `benches/peers/frechet.py`.",
     ]) + "\n"
 
@@ -184,6 +245,7 @@ def page(arguments, full, few, command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", default="target/release/examples/frechet_speed")
+    parser.add_argument("--sinter", default="target/release/sinter", help="the binary, for `bench features`")
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--few", type=int, default=1000, help="rows of the rank-deficient sets")
@@ -221,7 +283,8 @@ def main():
     command = ["python benches/peers/frechet.py", *(["--quick"] if arguments.quick else
                [f"--rounds {arguments.rounds}", f"--threads {arguments.threads}"])]
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(arguments, results[arguments.rows], results[arguments.few], " ".join(command)))
+    sets = results[arguments.rows], results[arguments.few]
+    out.write_text(page(arguments, *sets, features(arguments), " ".join(command)))
     print(out)
 
 

@@ -52,7 +52,7 @@ pub(crate) struct Reference {
 
 impl Reference {
     pub(crate) fn of(gathered: Gathered) -> Result<Self, EvaluationError> {
-        let gaussian = |moments: Option<Moments>| moments.map(|moments| moments.gaussian()).transpose();
+        let gaussian = |moments: Option<Moments>| moments.map(Moments::into_gaussian).transpose();
         Ok(Self { pooled: gaussian(gathered.moments)?, spatial: gaussian(gathered.spatial)?, rows: gathered.rows })
     }
 }

@@ -76,7 +76,7 @@ fn statistics(path: &str, dimension: usize, rows: usize) -> Result<(Gaussian, f6
         left -= found / (dimension * 4);
     }
     let began = Instant::now();
-    let gaussian = moments.gaussian()?;
+    let gaussian = moments.into_gaussian()?;
     Ok((gaussian, took + milliseconds(began)))
 }
 

@@ -71,7 +71,7 @@ impl Extrapolation {
                 let rows: Vec<&[f64]> = block.iter().map(|&index| points.row(index)).collect();
                 moments.push(&rows.concat())?;
             }
-            frechet(&moments.gaussian()?, reference).map(|Frechet { value, .. }| value)
+            frechet(&moments.into_gaussian()?, reference).map(|Frechet { value, .. }| value)
         })
     }
 

@@ -3,7 +3,7 @@
 use faer::MatRef;
 use rayon::prelude::*;
 
-use crate::scatter::{add_scatter, mirror};
+use crate::scatter::{add_scatter, symmetric};
 use crate::{Gaussian, MetricError};
 
 /// Rows that are folded into the totals at once. With the row that the two means add they are 512, which the product
@@ -124,17 +124,19 @@ impl Moments {
     /// # Errors
     /// Fewer than two vectors.
     pub fn gaussian(&self) -> Result<Gaussian, MetricError> {
-        let count = self.count();
-        if count < 2 {
-            return Err(MetricError::TooFew { what: "covariance", count, least: 2 });
+        if self.pending.is_empty() {
+            return self.totals.gaussian();
         }
-        let mut totals = self.totals.clone();
-        totals.fold(&mut self.pending.clone(), &mut Vec::new());
-        let mut covariance = totals.scatter;
-        let freedom = (count - 1) as f64;
-        covariance.par_iter_mut().for_each(|value| *value /= freedom);
-        mirror(&mut covariance, self.dimension);
-        Ok(Gaussian::from_moments(totals.mean, covariance, count))
+        self.clone().into_gaussian()
+    }
+
+    /// As [`gaussian`](Self::gaussian), of a stream that has ended: without a copy of it.
+    ///
+    /// # Errors
+    /// Fewer than two vectors.
+    pub fn into_gaussian(mut self) -> Result<Gaussian, MetricError> {
+        self.totals.fold(&mut self.pending, &mut self.columns);
+        self.totals.gaussian()
     }
 }
 
@@ -169,6 +171,15 @@ impl Totals {
         let centred = MatRef::from_column_major_slice_with_stride(columns, rows + 1, d, stride); // [m + 1, d]
         add_scatter(&mut self.scatter, centred);
         block.clear();
+    }
+
+    /// The Gaussian of what has been folded.
+    fn gaussian(&self) -> Result<Gaussian, MetricError> {
+        if self.count < 2 {
+            return Err(MetricError::TooFew { what: "covariance", count: self.count, least: 2 });
+        }
+        let covariance = symmetric(&self.scatter, self.mean.len(), (self.count - 1) as f64);
+        Ok(Gaussian::from_moments(self.mean.clone(), covariance, self.count))
     }
 
     /// Counts `count` vectors with the given mean, and returns the vector whose outer product the scatter matrix
@@ -222,6 +233,7 @@ mod tests {
             let gaussian = moments.gaussian().unwrap();
             let (mean, covariance) = two_pass(&rows, d);
             assert_eq!(gaussian.count(), Some(n as u64));
+            assert_eq!(moments.into_gaussian().unwrap(), gaussian);
             let error = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
             assert!(error(gaussian.mean(), &mean) < 1e-11, "mean of {n} x {d}");
             assert!(error(gaussian.covariance(), &covariance) < 1e-10 * d as f64, "covariance of {n} x {d}");

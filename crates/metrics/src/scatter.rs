@@ -48,19 +48,27 @@ pub(crate) fn add_scatter(scatter: &mut [f64], x: MatRef<'_, f64>) {
     });
 }
 
-/// Copies what is below the diagonal of a row-major matrix `[d, d]` to above it.
-pub(crate) fn mirror(matrix: &mut [f64], d: usize) {
-    // In squares as wide as a line of the cache, so that neither side's lines leave it before they are used up.
+/// The symmetric matrix with a row-major lower triangle `[d, d]`, each value divided by `divisor`. In parallel.
+pub(crate) fn symmetric(triangle: &[f64], d: usize, divisor: f64) -> Vec<f64> {
+    // Above the diagonal a task reads down the triangle, and takes of each row what a line of the cache holds.
     const SIDE: usize = 8;
-    for top in (0..d).step_by(SIDE) {
-        for left in (0..=top).step_by(SIDE) {
-            for i in top..(top + SIDE).min(d) {
-                for j in left..(left + SIDE).min(i) {
-                    matrix[j * d + i] = matrix[i * d + j];
-                }
+    let mut whole = vec![0.0; d * d];
+    whole.par_chunks_mut(SIDE * d).enumerate().for_each(|(strip, rows)| {
+        let top = strip * SIDE;
+        let height = rows.len() / d;
+        for (i, row) in rows.chunks_exact_mut(d).enumerate() {
+            let end = top + i + 1;
+            let from = &triangle[(top + i) * d..];
+            row[..end].iter_mut().zip(from).for_each(|(to, from)| *to = from / divisor);
+        }
+        for j in top + 1..d {
+            let line = &triangle[j * d + top..][..height.min(j - top)];
+            for (row, from) in rows.chunks_exact_mut(d).zip(line) {
+                row[j] = from / divisor;
             }
         }
-    }
+    });
+    whole
 }
 
 #[cfg(test)]
@@ -73,7 +81,7 @@ mod tests {
             let rows: Vec<f64> = (0..m * d).map(|i| (i as f64 * 0.7).sin()).collect();
             let mut scatter = vec![1.0; d * d];
             add_scatter(&mut scatter, MatRef::from_row_major_slice(&rows, m, d));
-            mirror(&mut scatter, d);
+            let scatter = symmetric(&scatter, d, 1.0);
             for i in (0..d).step_by(1 + d / 50) {
                 for j in 0..d {
                     let expected: f64 = 1.0 + rows.chunks(d).map(|row| row[i] * row[j]).sum::<f64>();

@@ -293,7 +293,7 @@ mod tests {
         assert!(message.contains("more than one network") && message.contains("generator"), "{message}");
         std::fs::write(&file.file, "no weights at all").unwrap();
         assert!(told(&file).contains("weights.safetensors"), "{}", told(&file));
-        let file = files(folder.path(), &CLASSIFIER.replace("groups = 4", "gruops = 4"), arrays, "");
-        assert!(told(&file).contains("gruops"), "{}", told(&file));
+        let file = files(folder.path(), &CLASSIFIER.replace("groups = 4", "widht = 4"), arrays, "");
+        assert!(told(&file).contains("widht"), "{}", told(&file));
     }
 }
