@@ -19,4 +19,4 @@ mod tests;
 pub use layers::Layered;
 pub use origin::{ConfigError, Located, Origin, Source};
 pub use problem::{Problem, Problems, nearest};
-pub use resolve::{resolve, resolve_part, schema};
+pub use resolve::{Resolver, resolve, resolve_part, schema};

@@ -1,3 +1,5 @@
+use std::marker::PhantomData;
+
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,8 +16,30 @@ use crate::{ConfigError, Layered, Problem, Problems, check};
 ///
 /// Every problem found, each with its key and place.
 pub fn resolve<T: DeserializeOwned + JsonSchema>(layered: &Layered) -> Result<T, ConfigError> {
-    let problems = check::check(&Schema::of::<T>(), layered.root());
-    if problems.is_empty() { typed(layered) } else { Err(ConfigError { problems }) }
+    Resolver::new().resolve(layered)
+}
+
+/// [`resolve`] for many configurations of a type, whose schema is made once.
+pub struct Resolver<T> {
+    schema: Schema,
+    resolved: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + JsonSchema> Resolver<T> {
+    /// A resolver.
+    #[allow(clippy::new_without_default, reason = "nothing is a default here: the type says all")]
+    pub fn new() -> Self {
+        Self { schema: Schema::of::<T>(), resolved: PhantomData }
+    }
+
+    /// The typed configuration that merged layers say.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn resolve(&self, layered: &Layered) -> Result<T, ConfigError> {
+        let problems = check::check(&self.schema, layered.root());
+        if problems.is_empty() { typed(layered) } else { Err(ConfigError { problems }) }
+    }
 }
 
 /// Some sections `P` of a configuration `T`, of which the others may be missing, as in a preset; what there is of them

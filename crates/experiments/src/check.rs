@@ -135,6 +135,12 @@ fn tiers(problems: &mut Problems, sweep: &Sweep) {
             }
         }
         problems.check(tier.seeds.as_ref().is_none_or(|seeds| !seeds.is_empty()), format!("{key}.seeds"), "is empty");
+        for run in tier.prepare.keys() {
+            let names: Vec<&str> = sweep.prepare.keys().map(String::as_str).collect();
+            if !names.contains(&run.as_str()) {
+                unknown(problems, &format!("{key}.prepare"), "prepared run", run, &names);
+            }
+        }
         for (axis, levels) in &tier.only {
             for level in levels {
                 level_exists(problems, sweep, &format!("{key}.only"), axis, level);

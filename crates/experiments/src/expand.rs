@@ -149,6 +149,9 @@ impl Expander<'_> {
         if prepare.tier {
             layers.push(self.overlay("tier", &self.tier.with, prepared)?);
         }
+        if let Some(overlay) = self.tier.prepare.get(name) {
+            layers.push(self.overlay(&format!("tier, prepare.{name}"), overlay, prepared)?);
+        }
         layers.push(self.plain(&format!("seed = {seed}\nname = \"{NAMELESS}\"\n"))?);
         let config = self.typed.resolve(laid(base, layers))?;
         let needs: Vec<String> = prepare.needs.iter().map(|need| prepared.hash(need)).collect();

@@ -147,8 +147,11 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
     }
 }
 
-/// The newest pictures of a run: the sample grid, and maps of what the model learned with their names.
-pub(crate) fn pictures(folder: &Path) -> Result<Vec<(String, PathBuf)>, ExperimentError> {
+/// The newest pictures of a run with their kinds: the sample grid, `samples`, and maps of what the model learned.
+///
+/// # Errors
+/// When their folder cannot be read.
+pub fn pictures(folder: &Path) -> Result<Vec<(String, PathBuf)>, ExperimentError> {
     let mut newest: BTreeMap<String, (u64, PathBuf)> = BTreeMap::new();
     for path in listed(&folder.join("samples"))? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

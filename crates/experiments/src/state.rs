@@ -69,7 +69,7 @@ impl State {
         if let Some(done) = read(&folder.join("done.json"))? {
             return Ok(Self::Done(done));
         }
-        if is_locked(folder)? {
+        if is_locked(&lock_path(folder))? {
             return Ok(Self::Running);
         }
         // Done in between.
@@ -108,18 +108,20 @@ fn lock_path(folder: &Path) -> PathBuf {
     folder.join("cell.lock")
 }
 
-/// Whether a process works on the cell in a folder.
-fn is_locked(folder: &Path) -> Result<bool, ExperimentError> {
-    let path = lock_path(folder);
-    let file = match File::open(&path) {
+/// Whether a process holds the lock of a file; one that is not there has no lock.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_locked(path: &Path) -> Result<bool, ExperimentError> {
+    let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        file => file.map_err(ExperimentError::file(&path))?,
+        file => file.map_err(ExperimentError::file(path))?,
     };
     // Shared, so that those who look do not see each other.
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(ExperimentError::file(&path)(error)),
+        Err(TryLockError::Error(error)) => Err(ExperimentError::file(path)(error)),
     }
 }
 

@@ -154,6 +154,9 @@ pub struct Tier {
     /// Laid over the base, before the levels of the axes.
     #[serde(default)]
     pub with: Overlay,
+    /// Laid over prepared runs, by name.
+    #[serde(default)]
+    pub prepare: BTreeMap<String, Overlay>,
     /// Laid over a level of an axis, after it: `levels.AXIS.LEVEL`.
     #[serde(default)]
     pub levels: BTreeMap<String, BTreeMap<String, Overlay>>,

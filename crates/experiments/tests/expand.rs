@@ -59,6 +59,7 @@ only = { rate = ["0.5"], batch = ["small"] }
 seeds = [1]
 
 [tiers.cpu]
+prepare.judge = { train.images = 64_000 }
 cost = { minutes = 2, on = "two CPU cores" }
 
 [[metrics]]
@@ -168,6 +169,7 @@ fn runs_that_cells_need_come_first_and_are_named_by_their_folders() {
     assert_eq!((judge.label.as_str(), teacher.label.as_str()), ("judge", "teacher"));
     assert!(judge.prepared && teacher.prepared);
     assert_eq!(teacher.needs, [judge.hash.clone()]);
+    assert_eq!(world.config(judge)["train"]["images"].as_integer(), Some(64_000));
     let dit = find(&index, "network=dit rate=0.001 batch=small seed=1");
     assert_eq!(dit.needs, [judge.hash.clone()]);
     let student = find(&index, "network=student rate=0.001 batch=small seed=1");

@@ -1,0 +1,23 @@
+//! The experiments of this repository say what they must.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sinter_experiments::{Sweep, check, sweep_files};
+
+#[test]
+fn every_experiment_is_sound() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments"));
+    let mut names = BTreeSet::new();
+    for file in sweep_files(folder).unwrap() {
+        assert!(std::fs::read_to_string(&file).unwrap().starts_with("# "), "{} opens with no comment", file.display());
+        let sweep = Sweep::load(&file).unwrap_or_else(|error| panic!("{error}"));
+        let problems = check(&sweep);
+        assert!(problems.is_empty(), "{}:\n{problems}", file.display());
+        assert_eq!(file.parent().unwrap().file_name().unwrap().to_str(), Some(sweep.name.as_str()));
+        assert!(names.insert(sweep.name));
+    }
+    assert!(names.len() >= 10, "{names:?}");
+}
