@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sinter_config::{ConfigError, Layered, Problems};
-use sinter_experiments::{Cell, Expansion, ExperimentError, Index, Kind, Store, Sweep, check, expand};
+use sinter_experiments::{Cell, Expansion, ExperimentError, Index, Kind, Store, Sweep, Typed, check, expand};
 use tempfile::TempDir;
 
 const SWEEP: &str = r#"
@@ -111,7 +111,7 @@ impl World {
     }
 
     fn expand(&self, tier: &str) -> Result<Expansion, ExperimentError> {
-        expand(&self.sweep(), &self.file(), tier, &self.store(), &typed)
+        expand(&self.sweep(), &self.file(), tier, &self.store(), &Strict)
     }
 
     fn config(&self, cell: &Cell) -> toml::Table {
@@ -120,16 +120,17 @@ impl World {
 }
 
 /// Refuses what the tests call wrong.
-fn typed(layered: Layered) -> Result<String, ConfigError> {
-    let table = layered.value();
-    let mut problems = Problems::new();
-    let rate = table.get("optimizer").and_then(|optimizer| optimizer.get("learning_rate"));
-    problems.check(
-        rate.is_none_or(|rate| rate.as_float().is_some_and(|rate| rate < 1.0)),
-        "optimizer.learning_rate",
-        "too high",
-    );
-    if problems.is_empty() { Ok(toml::to_string(&table).unwrap()) } else { Err(layered.locate(problems)) }
+struct Strict;
+
+impl Typed for Strict {
+    fn resolve(&self, layered: Layered) -> Result<String, ConfigError> {
+        let table = layered.value();
+        let mut problems = Problems::new();
+        let rate = table.get("optimizer").and_then(|optimizer| optimizer.get("learning_rate"));
+        let low = rate.is_none_or(|rate| rate.as_float().is_some_and(|rate| rate < 1.0));
+        problems.check(low, "optimizer.learning_rate", "too high");
+        if problems.is_empty() { Ok(toml::to_string(&table).unwrap()) } else { Err(layered.locate(problems)) }
+    }
 }
 
 fn find<'a>(index: &'a Index, label: &str) -> &'a Cell {
