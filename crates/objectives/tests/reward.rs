@@ -128,7 +128,7 @@ fn the_ancestral_kernel_tunes_a_chain() {
     let arrays = method.parts()[1].parameters().unwrap();
     let remembered: usize =
         arrays.iter().filter(|(name, _)| name.starts_with("memory/target/")).map(|(_, a)| a.values.len()).sum();
-    assert!(remembered <= SAMPLES && remembered >= 8, "{remembered}");
+    assert!((8..=SAMPLES).contains(&remembered), "{remembered}");
 }
 
 /// The first update against the score function, derived apart from the method: rollouts by the sampler that draws

@@ -85,12 +85,9 @@ impl Granular {
 
     /// Columns back in the order of the file, `[kinds, samples, steps]`.
     fn restored(&self, columns: &[Vec<f64>], kinds: usize) -> Vec<f64> {
-        let mut values = Vec::with_capacity(kinds * self.samples * self.steps);
-        for kind in 0..kinds {
-            for sample in 0..self.samples {
-                values.extend((0..self.steps).map(|step| columns[kind * self.steps + step][sample]));
-            }
-        }
-        values
+        let pairs = (0..kinds).flat_map(|kind| (0..self.samples).map(move |sample| (kind, sample)));
+        let row =
+            |(kind, sample): (usize, usize)| (0..self.steps).map(move |step| columns[kind * self.steps + step][sample]);
+        pairs.flat_map(row).collect()
     }
 }

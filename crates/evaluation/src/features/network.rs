@@ -58,6 +58,7 @@ pub struct NetworkFeatures {
 
 /// What looks at the images.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "an evaluation holds a handful of networks")]
 enum Eye {
     /// The last features of a classifier.
     Last(ClassifierFeatures),

@@ -122,6 +122,9 @@ pub(super) struct CellRow {
     pub(super) hash: String,
 }
 
+/// A run that belongs to no sweep: its name, what it wrote, and its pictures by name.
+pub type NamedRun = (String, RunFiles, Vec<(String, PathBuf)>);
+
 impl Section {
     /// What there is to say of an expanded sweep.
     pub fn of_sweep(index: &Index, gathered: &Gathered) -> Self {
@@ -167,7 +170,7 @@ impl Section {
     }
 
     /// What there is to say of runs that belong to no sweep, by name.
-    pub fn of_runs(runs: &[(String, RunFiles, Vec<(String, PathBuf)>)]) -> Self {
+    pub fn of_runs(runs: &[NamedRun]) -> Self {
         let mut names: Vec<String> = Vec::new();
         for (_, run, _) in runs {
             let scalars = run.lines.iter().flat_map(|line| &line.scalars).map(|(name, _)| name);
@@ -185,14 +188,14 @@ impl Section {
             better: None,
         };
         let columns: Vec<Column> = names.iter().map(column).collect();
-        let row = |(name, run, _): &(String, RunFiles, Vec<_>)| TableRow {
+        let row = |(name, run, _): &NamedRun| TableRow {
             levels: vec![name.clone()],
             done: 1,
             seeds: 1,
             values: columns.iter().map(|column| Summary::of(&[run.last(&column.name)?]).ok()).collect(),
             minutes: run.last("time/minutes"),
         };
-        let cell = |(name, run, _): &(String, RunFiles, Vec<_>)| CellRow {
+        let cell = |(name, run, _): &NamedRun| CellRow {
             levels: vec![name.clone()],
             seed: 0,
             state: "run",
@@ -202,7 +205,7 @@ impl Section {
             hash: run.provenance.get("config_hash").and_then(|hash| hash.as_str()).unwrap_or_default().to_owned(),
         };
         let chart = |column: &Column| {
-            let curve = |(name, run, _): &(String, RunFiles, Vec<_>)| Series::of(name, &[&run.curve(&column.name)]);
+            let curve = |(name, run, _): &NamedRun| Series::of(name, &[&run.curve(&column.name)]);
             Chart::new(&column.title, runs.iter().filter_map(curve).take(SERIES).collect())
         };
         let pictures = runs.iter().flat_map(|(name, _, pictures)| {
