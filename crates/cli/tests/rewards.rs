@@ -101,10 +101,12 @@ fn a_tuned_policy_is_used_without_the_one_that_it_was() {
 #[test]
 fn a_reward_that_does_not_fit_is_refused() {
     let folder = TempDir::new().unwrap();
-    let (from, run) = (folder.path().join("policy"), folder.path().join("run"));
+    let from = folder.path().join("policy");
     policy(&from);
     let refused = |more: &str| {
-        let output = tuned("dance-grpo", &from, &run, &[more]).output().unwrap();
+        // Each in a run of its own: other rewards are another run.
+        let run = TempDir::new().unwrap();
+        let output = tuned("dance-grpo", &from, &run.path().join("run"), &[more]).output().unwrap();
         assert!(!output.status.success());
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
