@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use sinter_config::{ConfigError, Located};
+use sinter_experiments::ExperimentError;
 use sinter_models::weights::WeightsError;
 use sinter_training::TrainingError;
 
@@ -46,9 +47,28 @@ impl From<WeightsError> for Failure {
     }
 }
 
+impl From<ExperimentError> for Failure {
+    fn from(error: ExperimentError) -> Self {
+        match error {
+            ExperimentError::Config(error) => Self::Config(error),
+            ExperimentError::Cells(_) | ExperimentError::Asked(_) => Self::Setting(error.to_string()),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Other(error.to_string())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(formatter),
+            Self::Setting(message) | Self::Other(message) => formatter.write_str(message),
+        }
     }
 }
 

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Command::Data(arguments) => commands::data::run(&arguments),
         Command::Devices => commands::devices::run(),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Sweep(arguments) => commands::sweep::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Runs(arguments) => commands::runs::run(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! One command a file.
 
 pub(crate) mod bench;
+mod cell;
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod devices;
@@ -9,6 +10,9 @@ pub(crate) mod eval;
 pub(crate) mod interchange;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod report;
+pub(crate) mod runs;
 pub(crate) mod sample;
 mod settings;
+pub(crate) mod sweep;
 pub(crate) mod train;

@@ -1,0 +1,78 @@
+//! `sinter report`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sinter_experiments::report::{Section, csv, html, markdown};
+use sinter_experiments::{Gathered, Index, RunFiles, Store, Sweep, pictures, sweep_files, sweep_folder};
+
+use crate::arguments::Report;
+use crate::{Ending, Failure};
+
+/// Sizes from the smallest to the largest.
+const TIERS: [&str; 4] = ["smoke", "cpu", "gpu", "paper"];
+
+pub(crate) fn run(arguments: &Report) -> Ending {
+    let store = Store::new(&arguments.kept.root);
+    let mut sections = Vec::new();
+    let mut runs = Vec::new();
+    for path in &arguments.paths {
+        if path.join("index.json").is_file() {
+            sections.push(section(path)?);
+        } else if path.join("config.toml").is_file() {
+            let name =
+                path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
+            runs.push((name, RunFiles::read(path)?, pictures(path)?));
+        } else {
+            sections.extend(of_files(path, arguments.tier.as_deref(), &store)?);
+        }
+    }
+    if !runs.is_empty() {
+        sections.push(Section::of_runs(&runs));
+    }
+    let title = arguments.title.clone().unwrap_or_else(|| match sections.as_slice() {
+        [one] => one.title.clone(),
+        _ => "Experiments".into(),
+    });
+    if let Some(folder) = arguments.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let write = |extension: &str, text: String| -> Result<PathBuf, Failure> {
+        let path = arguments.out.with_extension(extension);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    };
+    println!("{}", write("html", html(&title, &sections))?.display());
+    println!("{}", write("md", markdown(&title, &sections))?.display());
+    println!("{}", write("csv", csv(&sections))?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn section(folder: &Path) -> Result<Section, Failure> {
+    let (index, store) = Index::read(folder)?;
+    Ok(Section::of_sweep(&index, &Gathered::read(&index, &store)?))
+}
+
+/// What was expanded of sweep files.
+fn of_files(path: &Path, tier: Option<&str>, store: &Store) -> Result<Vec<Section>, Failure> {
+    let mut sections = Vec::new();
+    let mut files = Vec::new();
+    for file in sweep_files(path)? {
+        let sweep = Sweep::load(&file)?;
+        let tiers = TIERS.into_iter().filter(|name| tier.is_none_or(|tier| tier == *name));
+        for tier in tiers {
+            let folder = sweep_folder(store, &sweep.name, tier);
+            if folder.join("index.json").is_file() {
+                sections.push(section(&folder)?);
+            }
+        }
+        files.push(file);
+    }
+    if sections.is_empty() {
+        let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        let tier = tier.unwrap_or("smoke");
+        let message = format!("nothing of {names} was run: `sinter sweep run {} --tier {tier}` does", path.display());
+        return Err(Failure::Setting(message));
+    }
+    Ok(sections)
+}

@@ -1,0 +1,371 @@
+//! `sinter sweep`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use sinter_config::{ConfigError, Layered, Problems, Resolver};
+use sinter_data::{DataConfig, Split};
+use sinter_experiments::{
+    Cell, Event, Expansion, Finished, Index, Listed, Pool, PoolConfig, PoolOutcome, Store, Sweep, Typed, Verdict,
+    check, emit, expand, sweep_files,
+};
+use sinter_models::{DataShape, Summary};
+use sinter_sampling::Conditioner;
+use sinter_training::{Config, conditioner, inherit};
+
+use super::train::on_interrupt;
+use crate::arguments::{self, Engine, SweepCommand, SweepEmit, SweepRun};
+use crate::failure::INTERRUPTED;
+use crate::{Ending, Failure};
+
+pub(crate) fn run(arguments: &arguments::Sweep) -> Ending {
+    match &arguments.command {
+        SweepCommand::List(list) => self::list(&list.path, &Store::new(&list.kept.root)),
+        SweepCommand::Check(check) => self::check_all(&check.path, check.tier.as_deref()),
+        SweepCommand::Expand(arguments) => {
+            let store = Store::new(&arguments.kept.root);
+            let expansion = expanded(&arguments.file, &arguments.tier, &store, &Checker::new(false))?;
+            let folder = expansion.write(&store)?;
+            println!("{} cells: {}", expansion.index.cells.len(), folder.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        SweepCommand::Run(arguments) => run_all(arguments),
+        SweepCommand::Emit(arguments) => emit_jobs(arguments),
+    }
+}
+
+/// Reads a sweep, checks it, and expands one of its tiers.
+fn expanded(file: &Path, tier: &str, store: &Store, checker: &Checker) -> Result<Expansion, Failure> {
+    let sweep = Sweep::load(file)?;
+    sound(&sweep, file)?;
+    Ok(expand(&sweep, file, tier, store, checker)?)
+}
+
+/// A sweep says all that it must.
+fn sound(sweep: &Sweep, file: &Path) -> Result<(), Failure> {
+    let problems = check(sweep);
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Config(Layered::load(file)?.locate(problems))) }
+}
+
+fn list(path: &Path, store: &Store) -> Ending {
+    for file in sweep_files(path)? {
+        let sweep = Sweep::load(&file)?;
+        println!("{}  {}", file.display(), sweep.title);
+        for listed in Listed::of(&sweep, store)? {
+            let Listed { tier, cells, minutes, on, done, failed, verdicts } = &listed;
+            let cost =
+                minutes.map_or_else(|| "cost unknown".into(), |minutes| format!("{} on {on}", duration(minutes)));
+            let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+            let claims = if verdicts.is_empty() { format!("{} claims", sweep.claims.len()) } else { tally(verdicts) };
+            println!("    {tier:<6} {cells:>4} cells, {cost:<28} {done} done{failed}; {claims}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `2 held, 1 undecided`.
+fn tally(verdicts: &[Verdict]) -> String {
+    let count = |verdict: Verdict| verdicts.iter().filter(|other| **other == verdict).count();
+    let all = [Verdict::Held, Verdict::NotHeld, Verdict::Undecided];
+    let parts = all.into_iter().filter(|verdict| count(*verdict) > 0);
+    parts.map(|verdict| format!("{} {verdict}", count(verdict))).collect::<Vec<_>>().join(", ")
+}
+
+fn duration(minutes: f64) -> String {
+    if minutes < 1.0 {
+        format!("{:.0} s", minutes * 60.0)
+    } else if minutes < 120.0 {
+        format!("{minutes:.0} min")
+    } else {
+        format!("{:.1} h", minutes / 60.0)
+    }
+}
+
+fn check_all(path: &Path, tier: Option<&str>) -> Ending {
+    let checker = Checker::new(false);
+    let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for file in sweep_files(path)? {
+        let sweep = Sweep::load(&file)?;
+        sound(&sweep, &file)?;
+        if let Some(other) = names.insert(sweep.name.clone(), file.clone()) {
+            let (file, other) = (file.display(), other.display());
+            return Err(Failure::Setting(format!("{file}: {other} is named `{}`, too", sweep.name)));
+        }
+        // Runs that cells need are written to be read by those; nobody needs them afterwards.
+        let scratch = std::env::temp_dir().join(format!("sinter-sweep-check-{}", std::process::id()));
+        let store = Store::new(&scratch);
+        let tiers = sweep.tiers.keys().filter(|name| tier.is_none_or(|tier| tier == *name));
+        let cells: Result<Vec<String>, Failure> = tiers
+            .map(|tier| {
+                let expansion = expand(&sweep, &file, tier, &store, &checker)?;
+                Ok(format!("{} {tier}", expansion.index.cells.len()))
+            })
+            .collect();
+        let _ = std::fs::remove_dir_all(&scratch);
+        println!("{}: no problems; cells: {}", file.display(), cells?.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_all(arguments: &SweepRun) -> Ending {
+    let store = Store::new(&arguments.kept.root);
+    let checker = Checker::new(true);
+    let mut indices: Vec<(Index, PathBuf)> = Vec::new();
+    // All are checked before any is begun.
+    for path in &arguments.paths {
+        for file in sweep_files(path)? {
+            let expansion = expanded(&file, &arguments.tier, &store, &checker)?;
+            let folder = expansion.write(&store)?;
+            indices.push((expansion.index, folder));
+        }
+    }
+    let mut devices = arguments.gpus.clone();
+    if devices.is_empty() {
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+        devices = visible.split(',').filter(|device| !device.is_empty()).map(str::to_owned).collect();
+    }
+    let jobs = arguments.jobs.map_or(devices.len().max(1), |jobs| jobs as usize);
+    if !devices.is_empty() && jobs > devices.len() {
+        let count = devices.len();
+        return Err(Failure::Setting(format!("--jobs {jobs}: there are {count} devices, and each process has one")));
+    }
+    let program = std::env::current_exe()?;
+    let command = |folder: &Path| {
+        let mut command = Command::new(&program);
+        command.args(["train", "--cell"]).arg(folder);
+        command
+    };
+    let interrupted = on_interrupt("waiting for the cells to write their checkpoints")?;
+    let config = PoolConfig {
+        jobs,
+        devices,
+        command: &command,
+        interrupted: &|| interrupted.load(Ordering::SeqCst),
+        terminate: &terminate,
+    };
+    let cells: Vec<&Cell> = indices.iter().flat_map(|(index, _)| &index.cells).collect();
+    let mut view = View::new(&cells);
+    let outcome = Pool::new(&store, cells, config).run(&mut |event| view.show(&event))?;
+    view.bar.finish_and_clear();
+    told(&outcome);
+    for (_, folder) in &indices {
+        println!("sinter report {}", folder.display());
+    }
+    Ok(match (outcome.interrupted, outcome.failed.is_empty()) {
+        (true, _) => ExitCode::from(INTERRUPTED),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    })
+}
+
+/// Asks a process to stop as Ctrl-C would.
+fn terminate(process: u32) {
+    let _ = Command::new("kill").args(["-TERM", &process.to_string()]).status();
+}
+
+/// What came of a pool, failures last.
+fn told(outcome: &PoolOutcome) {
+    let PoolOutcome { done, before, failed, interrupted } = outcome;
+    let before = if *before > 0 { format!(" ({before} before)") } else { String::new() };
+    let stopped = if *interrupted { ", stopped early: run the same command again to continue" } else { "" };
+    println!("{done} done{before}, {} failed{stopped}", failed.len());
+    for (label, how) in failed {
+        eprintln!("{label}: {how}");
+        if let Finished::Failed { tail, log, .. } = how {
+            tail.lines().for_each(|line| eprintln!("    {line}"));
+            eprintln!("    {}", log.display());
+        }
+    }
+}
+
+/// The progress of a pool: a bar on a terminal, plain lines elsewhere.
+struct View {
+    bar: ProgressBar,
+    terminal: bool,
+    working: Vec<(String, String)>,
+}
+
+impl View {
+    fn new(cells: &[&Cell]) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let count = cells.iter().map(|cell| &cell.hash).collect::<std::collections::HashSet<_>>().len();
+        let bar = if terminal { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:24} {pos}/{len} cells, {elapsed}, about {eta} left  {msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(std::time::Duration::from_millis(500));
+        Self { bar, terminal, working: Vec::new() }
+    }
+
+    fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { cell, resumed, .. } => {
+                self.line(&format!("{} {}", if *resumed { "resumes" } else { "begins" }, cell.label));
+                self.working.push((cell.hash.clone(), cell.label.clone()));
+            }
+            Event::Ended(cell, how) => {
+                self.working.retain(|(hash, _)| *hash != cell.hash);
+                self.bar.inc(1);
+                if !matches!(how, Finished::Done { before: true, .. }) {
+                    self.line(&format!("{}: {how}", cell.label));
+                }
+            }
+        }
+        let labels: Vec<&str> = self.working.iter().map(|(_, label)| label.as_str()).collect();
+        self.bar.set_message(labels.join(" | "));
+    }
+
+    fn line(&self, line: &str) {
+        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+    }
+}
+
+fn emit_jobs(arguments: &SweepEmit) -> Ending {
+    let store = Store::new(&arguments.kept.root);
+    let expansion = expanded(&arguments.file, &arguments.tier, &store, &Checker::new(false))?;
+    let folder = expansion.write(&store)?;
+    let resources = emit::Resources {
+        program: arguments.program.clone(),
+        cpus: arguments.cpus,
+        gpus: arguments.gpus,
+        memory: arguments.memory,
+        minutes: arguments.minutes,
+        at_a_time: arguments.at_a_time,
+        partition: arguments.partition.clone(),
+        image: arguments.image.clone(),
+        volume: arguments.volume.clone(),
+    };
+    let files = match arguments.engine {
+        Engine::Slurm => emit::slurm(&expansion.index, &folder, &resources),
+        Engine::Hyperqueue => emit::hyperqueue(&expansion.index, &folder, &resources),
+        Engine::K8s => emit::kubernetes(&expansion.index, &folder, &resources),
+    };
+    for file in files {
+        let path = folder.join(&file.name);
+        std::fs::write(&path, &file.text)?;
+        #[cfg(unix)]
+        if file.executable {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The typed check of cells: types, what fits together, what fits the data, and, where they are to run here, whether the
+/// data are there and the memory suffices.
+pub(crate) struct Checker {
+    resolver: Resolver<Config>,
+    here: bool,
+    /// What networks are told about data, by the data's settings.
+    shapes: Mutex<HashMap<String, Result<DataShape, String>>>,
+    /// Bytes that training takes, by network, data, and batch.
+    bytes: Mutex<HashMap<String, Option<u64>>>,
+}
+
+impl Checker {
+    pub(crate) fn new(here: bool) -> Self {
+        Self { resolver: Resolver::new(), here, shapes: Mutex::default(), bytes: Mutex::default() }
+    }
+
+    fn shape(&self, data: &DataConfig, seed: u64) -> Result<DataShape, String> {
+        let data = DataConfig { download: false, ..data.clone() };
+        let key = serde_json::to_string(&data).unwrap_or_default();
+        let known = self.shapes.lock().ok().and_then(|shapes| shapes.get(&key).cloned());
+        known.unwrap_or_else(|| {
+            let found = if self.here {
+                let opened = data.open(Split::Train, seed).map_err(|error| error.to_string());
+                opened.and_then(|source| conditioner(source.as_ref()).map_err(|error| error.to_string()))
+            } else {
+                let outline = data.outline().map_err(|error| error.to_string());
+                outline.and_then(|outline| {
+                    Conditioner::new(outline.shape, outline.classes, &outline.vocabulary, outline.longest_caption)
+                        .map_err(|error| error.to_string())
+                })
+            };
+            let found = found.map(|conditioner| *conditioner.shape());
+            if let Ok(mut shapes) = self.shapes.lock() {
+                shapes.insert(key, found.clone());
+            }
+            found
+        })
+    }
+
+    /// Bytes of weights, gradients, moments, averages and activations of one network in training; none where the network
+    /// cannot be told.
+    fn bytes(&self, config: &Config, shape: &DataShape) -> Option<u64> {
+        let batch = config.train.micro_batch();
+        let model = serde_json::to_string(&config.model).unwrap_or_default();
+        let key = format!("{model} {shape:?} {batch} {}", config.ema.half_life.len());
+        if let Some(known) = self.bytes.lock().ok()?.get(&key) {
+            return *known;
+        }
+        let device = config.device.open().ok();
+        let summary = device.and_then(|device| Summary::new(&config.model, shape, &device).ok());
+        let bytes = summary.map(|summary| {
+            let copies = 4 + config.ema.half_life.len() as u64;
+            4 * copies * summary.parameters() as u64 + summary.activations(batch) as u64
+        });
+        self.bytes.lock().ok()?.insert(key, bytes);
+        bytes
+    }
+}
+
+impl Typed for Checker {
+    fn resolve(&self, mut layered: Layered) -> Result<String, ConfigError> {
+        inherit(&mut layered)?;
+        let mut config = self.resolver.resolve(&layered)?;
+        config.device.resolve_threads();
+        let mut problems = config.validate();
+        if problems.is_empty() {
+            match self.shape(&config.data, config.seed) {
+                Ok(shape) => {
+                    problems = config.validate_for(&shape);
+                    if self.here && problems.is_empty() {
+                        problems = self.fits(&config, &shape);
+                    }
+                }
+                Err(error) => problems.push("data", error),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(layered.locate(problems));
+        }
+        toml::to_string(&config).map_err(|error| {
+            let mut problems = Problems::new();
+            problems.push("", error.to_string());
+            problems.into()
+        })
+    }
+}
+
+impl Checker {
+    /// That a cell fits into this machine's memory, where it computes there.
+    fn fits(&self, config: &Config, shape: &DataShape) -> Problems {
+        let mut problems = Problems::new();
+        let on_cpu = matches!(config.device.name.as_str(), "flex" | "auto");
+        if let (true, Some(memory), Some(bytes)) = (on_cpu, memory(), self.bytes(config, shape)) {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            let message = format!("takes about {:.1} GiB, and this machine has {:.1}", gib(bytes), gib(memory));
+            if bytes > memory {
+                problems.push_help("train.micro_batch", message, "take fewer images through the network at a time");
+            }
+        }
+        problems
+    }
+}
+
+/// Bytes of this machine's memory, where the system tells (Linux).
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
