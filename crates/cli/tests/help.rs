@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 35] = [
         &[],
         &["train"],
         &["sample"],
@@ -31,6 +31,17 @@ fn help_texts_are_as_recorded() {
         &["bench", "train"],
         &["bench", "ops"],
         &["bench", "experts"],
+        &["sweep"],
+        &["sweep", "list"],
+        &["sweep", "check"],
+        &["sweep", "expand"],
+        &["sweep", "run"],
+        &["sweep", "emit"],
+        &["report"],
+        &["runs"],
+        &["runs", "list"],
+        &["runs", "compare"],
+        &["runs", "gc"],
     ];
     let mut text = String::new();
     for command in commands {

@@ -15,9 +15,10 @@ const METRICS: usize = 3;
 
 pub(crate) fn run(arguments: &Runs) -> Ending {
     match &arguments.command {
-        RunsCommand::List { folder, filters, state } => list(folder, filters, state.as_deref()),
-        RunsCommand::Compare { runs } => compare(runs),
-        RunsCommand::Gc { folder, keep, dry_run } => collect_garbage(folder, *keep as usize, *dry_run),
+        None => list(Path::new("runs"), &[], None),
+        Some(RunsCommand::List { folder, filters, state }) => list(folder, filters, state.as_deref()),
+        Some(RunsCommand::Compare { runs }) => compare(runs),
+        Some(RunsCommand::Gc { folder, keep, dry_run }) => collect_garbage(folder, *keep as usize, *dry_run),
     }
 }
 
