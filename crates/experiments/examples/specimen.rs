@@ -90,18 +90,18 @@ fn pretend(cell: &Cell, store: &Store, picture: &[u8]) {
     for tenth in 1..=50u64 {
         let (images, decay) = (tenth * 320, (-(tenth as f64) / 12.0).exp());
         let loss = 0.3 + 1.5 * decay + 0.03 * even(cell, tenth) - 0.02 * network as f64;
-        let _ = write!(
+        let _ = writeln!(
             lines,
-            "{{\"images\":{images},\"step\":{tenth},\"loss\":{loss},\"time/minutes\":{}}}\n",
+            "{{\"images\":{images},\"step\":{tenth},\"loss\":{loss},\"time/minutes\":{}}}",
             tenth as f64 / 20.0
         );
         if tenth % 5 == 0 {
             let (fd, right) =
                 (good * (1.0 + 8.0 * decay), 0.2 + 0.1 * network as f64 + 0.05 * even(cell, 2) - 0.2 * decay);
-            let _ = write!(
+            let _ = writeln!(
                 lines,
                 "{{\"images\":{images},\"step\":{tenth},\"validation/loss\":{loss},\"evaluation/FD[classifier:shapes]-400\":{fd},\
-                 \"evaluation/detector-400\":{right}}}\n"
+                 \"evaluation/detector-400\":{right}}}"
             );
             let record = |metric: &str, value: f64| {
                 let how = "{\"measurement\": {\"settings\": {}, \"reference\": \"shapes test\"}}";

@@ -169,10 +169,10 @@ fn runs_that_cells_need_come_first_and_are_named_by_their_folders() {
     let (judge, teacher) = (&index.cells[0], &index.cells[1]);
     assert_eq!((judge.label.as_str(), teacher.label.as_str()), ("judge", "teacher"));
     assert!(judge.prepared && teacher.prepared);
-    assert_eq!(teacher.needs, [judge.hash.clone()]);
+    assert_eq!(teacher.needs, std::slice::from_ref(&judge.hash));
     assert_eq!(world.config(judge)["train"]["images"].as_integer(), Some(64_000));
     let dit = find(&index, "network=dit rate=0.001 batch=small seed=1");
-    assert_eq!(dit.needs, [judge.hash.clone()]);
+    assert_eq!(dit.needs, std::slice::from_ref(&judge.hash));
     let student = find(&index, "network=student rate=0.001 batch=small seed=1");
     assert_eq!(student.needs, [judge.hash.clone(), teacher.hash.clone()]);
     let path = world.store().cell(&teacher.hash).join("checkpoints");
