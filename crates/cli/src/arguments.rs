@@ -694,8 +694,9 @@ pub(crate) struct Report {
 
 #[derive(Debug, Args)]
 pub(crate) struct Runs {
+    /// By default, `list`
     #[command(subcommand)]
-    pub(crate) command: RunsCommand,
+    pub(crate) command: Option<RunsCommand>,
 }
 
 #[derive(Debug, Subcommand)]

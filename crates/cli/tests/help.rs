@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 25] = [
+    let commands: [&[&str]; 35] = [
         &[],
         &["train"],
         &["sample"],
@@ -32,6 +32,17 @@ fn help_texts_are_as_recorded() {
         &["bench", "ops"],
         &["bench", "features"],
         &["bench", "experts"],
+        &["sweep"],
+        &["sweep", "list"],
+        &["sweep", "check"],
+        &["sweep", "expand"],
+        &["sweep", "run"],
+        &["sweep", "emit"],
+        &["report"],
+        &["runs"],
+        &["runs", "list"],
+        &["runs", "compare"],
+        &["runs", "gc"],
     ];
     let mut text = String::new();
     for command in commands {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use sinter_config::{ConfigError, Layered};
-use sinter_experiments::report::{Section, csv, html, markdown};
+use sinter_experiments::report::{PlainRun, Section, csv, html, markdown};
 use sinter_experiments::{CellLock, Gathered, Index, Store, Sweep, expand};
 
 const SWEEP: &str = r#"
@@ -131,4 +131,24 @@ fn markdown_and_csv_hold_the_same_numbers() {
         lines[4]
     );
     assert_eq!(lines.len(), 1 + 6 + 1);
+}
+
+#[test]
+fn runs_of_no_sweep_stand_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, value: f64| {
+        let run = folder.path().join(name);
+        fs::create_dir_all(&run).unwrap();
+        let line =
+            |images: u64| format!("{{\"images\":{images},\"step\":1,\"loss\":{value},\"evaluation/FD[a]-8\":7.5}}\n");
+        fs::write(run.join("metrics.jsonl"), format!("{}{}", line(10), line(20))).unwrap();
+        PlainRun::read(&run).unwrap()
+    };
+    let sections = [Section::of_runs(&[run("one", 0.25), run("two", 0.5)])];
+    let page = markdown("Runs", &sections);
+    for line in ["| run | loss | FD[a]-8 | minutes |", "| one | 0.25 | 7.5 |  |", "| two | 0.5 | 7.5 |  |"] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
+    assert!(html("Runs", &sections).contains("<polyline"));
+    assert!(csv(&sections).contains("runs,,two,0,run,20,,,0.5,7.5"), "{}", csv(&sections));
 }

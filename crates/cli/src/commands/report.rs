@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sinter_experiments::report::{Section, csv, html, markdown};
-use sinter_experiments::{Gathered, Index, RunFiles, Store, Sweep, pictures, sweep_files, sweep_folder};
+use sinter_experiments::report::{PlainRun, Section, csv, html, markdown};
+use sinter_experiments::{Gathered, Index, Store, Sweep, sweep_files, sweep_folder};
 
 use crate::arguments::Report;
 use crate::{Ending, Failure};
@@ -20,9 +20,7 @@ pub(crate) fn run(arguments: &Report) -> Ending {
         if path.join("index.json").is_file() {
             sections.push(section(path)?);
         } else if path.join("config.toml").is_file() {
-            let name =
-                path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-            runs.push((name, RunFiles::read(path)?, pictures(path)?));
+            runs.push(PlainRun::read(path)?);
         } else {
             sections.extend(of_files(path, arguments.tier.as_deref(), &store)?);
         }

@@ -15,9 +15,10 @@ const METRICS: usize = 3;
 
 pub(crate) fn run(arguments: &Runs) -> Ending {
     match &arguments.command {
-        RunsCommand::List { folder, filters, state } => list(folder, filters, state.as_deref()),
-        RunsCommand::Compare { runs } => compare(runs),
-        RunsCommand::Gc { folder, keep, dry_run } => collect_garbage(folder, *keep as usize, *dry_run),
+        None => list(Path::new("runs"), &[], None),
+        Some(RunsCommand::List { folder, filters, state }) => list(folder, filters, state.as_deref()),
+        Some(RunsCommand::Compare { runs }) => compare(runs),
+        Some(RunsCommand::Gc { folder, keep, dry_run }) => collect_garbage(folder, *keep as usize, *dry_run),
     }
 }
 
@@ -188,6 +189,9 @@ fn collect_garbage(folder: &Path, keep: usize, dry_run: bool) -> Ending {
     let mut freed = 0;
     for path in find(folder)? {
         let checkpoints = path.join("checkpoints");
+        if !checkpoints.is_dir() {
+            continue;
+        }
         // Held until its checkpoints are gone: nobody may begin to resume from one of them.
         let Ok(run) = RunDirectory::lock(&path) else {
             println!("{}: in use, left alone", path.display());

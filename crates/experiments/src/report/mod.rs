@@ -9,4 +9,4 @@ mod section;
 pub use csv::csv;
 pub use html::html;
 pub use markdown::markdown;
-pub use section::{NamedRun, Section};
+pub use section::{PlainRun, Section};

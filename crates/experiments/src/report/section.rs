@@ -1,7 +1,7 @@
 //! What a report says of one experiment, before it is written in any format.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sinter_metrics::Summary;
 
@@ -9,7 +9,7 @@ use super::chart::{Chart, Series};
 use crate::claims::{Claim, Judged, judge};
 use crate::selection::{selects, written};
 use crate::state::State;
-use crate::{Better, Gathered, Index, Outcome, RunFiles, text, unix_time};
+use crate::{Better, ExperimentError, Gathered, Index, Outcome, RunFiles, pictures, text, unix_time};
 
 /// Lines of one chart; more cannot be told apart.
 const SERIES: usize = 8;
@@ -57,6 +57,29 @@ pub struct Section {
     pub(super) provenance: Vec<(String, String)>,
     /// One row a cell.
     pub(super) cells: Vec<CellRow>,
+}
+
+/// A run that belongs to no sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainRun {
+    /// What a reader calls it.
+    pub name: String,
+    /// What its directory holds.
+    pub files: RunFiles,
+    /// Its pictures with their kinds.
+    pub pictures: Vec<(String, PathBuf)>,
+}
+
+impl PlainRun {
+    /// Reads a run directory.
+    ///
+    /// # Errors
+    /// When a file of it cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, ExperimentError> {
+        let name =
+            folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
+        Ok(Self { name, files: RunFiles::read(folder)?, pictures: pictures(folder)? })
+    }
 }
 
 /// A claim with its verdict.
@@ -170,10 +193,10 @@ impl Section {
     }
 
     /// What there is to say of runs that belong to no sweep, by name.
-    pub fn of_runs(runs: &[NamedRun]) -> Self {
+    pub fn of_runs(runs: &[PlainRun]) -> Self {
         let mut names: Vec<String> = Vec::new();
-        for (_, run, _) in runs {
-            let scalars = run.lines.iter().flat_map(|line| &line.scalars).map(|(name, _)| name);
+        for run in runs {
+            let scalars = run.files.lines.iter().flat_map(|line| &line.scalars).map(|(name, _)| name);
             for name in scalars.filter(|name| name.starts_with("evaluation/") || name.starts_with("validation/")) {
                 if !names.contains(name) {
                     names.push(name.clone());
@@ -188,27 +211,27 @@ impl Section {
             better: None,
         };
         let columns: Vec<Column> = names.iter().map(column).collect();
-        let row = |(name, run, _): &NamedRun| TableRow {
+        let row = |PlainRun { name, files, .. }: &PlainRun| TableRow {
             levels: vec![name.clone()],
             done: 1,
             seeds: 1,
-            values: columns.iter().map(|column| Summary::of(&[run.last(&column.name)?]).ok()).collect(),
-            minutes: run.last("time/minutes"),
+            values: columns.iter().map(|column| Summary::of(&[files.last(&column.name)?]).ok()).collect(),
+            minutes: files.last("time/minutes"),
         };
-        let cell = |(name, run, _): &NamedRun| CellRow {
+        let cell = |PlainRun { name, files, .. }: &PlainRun| CellRow {
             levels: vec![name.clone()],
             seed: 0,
             state: "run",
-            values: columns.iter().map(|column| run.last(&column.name)).collect(),
-            images: run.images(),
-            minutes: run.last("time/minutes"),
-            hash: run.provenance.get("config_hash").and_then(|hash| hash.as_str()).unwrap_or_default().to_owned(),
+            values: columns.iter().map(|column| files.last(&column.name)).collect(),
+            images: files.images(),
+            minutes: files.last("time/minutes"),
+            hash: files.provenance.get("config_hash").and_then(|hash| hash.as_str()).unwrap_or_default().to_owned(),
         };
         let chart = |column: &Column| {
-            let curve = |(name, run, _): &NamedRun| Series::of(name, &[&run.curve(&column.name)]);
+            let curve = |PlainRun { name, files, .. }: &PlainRun| Series::of(name, &[&files.curve(&column.name)]);
             Chart::new(&column.title, runs.iter().filter_map(curve).take(SERIES).collect())
         };
-        let pictures = runs.iter().flat_map(|(name, _, pictures)| {
+        let pictures = runs.iter().flat_map(|PlainRun { name, pictures, .. }| {
             pictures.iter().map(move |(kind, path)| Picture { caption: format!("{name}: {kind}"), path: path.clone() })
         });
         Self {
@@ -218,7 +241,7 @@ impl Section {
             rows: runs.iter().map(row).collect(),
             charts: columns.iter().filter_map(chart).take(CHARTS).collect(),
             pictures: pictures.take(PICTURES).collect(),
-            provenance: facts(runs.iter().map(|(_, run, _)| &run.provenance)),
+            provenance: facts(runs.iter().map(|run| &run.files.provenance)),
             cells: runs.iter().map(cell).collect(),
             columns,
             ..Self::default()
