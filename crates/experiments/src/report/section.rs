@@ -145,9 +145,6 @@ pub(super) struct CellRow {
     pub(super) hash: String,
 }
 
-/// A run that belongs to no sweep: its name, what it wrote, and its pictures by name.
-pub type NamedRun = (String, RunFiles, Vec<(String, PathBuf)>);
-
 impl Section {
     /// What there is to say of an expanded sweep.
     pub fn of_sweep(index: &Index, gathered: &Gathered) -> Self {
