@@ -79,7 +79,7 @@ impl Heads {
         let (_, seen) = tap::record_places(pass);
         let vote = |(head, &block): (&Mlp, &usize)| {
             let Places { features, .. } = &seen[block];
-            head.forward_silu(normalized(features.clone())).mean_dim(1).flatten::<1>(0, 2) // [b]
+            head.forward_silu(normalized(features.clone()).into()).value.mean_dim(1).flatten::<1>(0, 2) // [b]
         };
         let votes = self.heads.iter().zip(&self.blocks).map(vote);
         let count = self.heads.len() as f64;

@@ -18,9 +18,11 @@ pub mod question;
 pub mod scm;
 pub mod step;
 mod tally;
+pub mod target;
 mod teacher;
 
 pub use classifier::Classification;
+pub use consistency::Consistency;
 pub use denoising::Denoising;
 pub use distance::Distance;
 pub use distillation::dmd::Dmd;
@@ -28,5 +30,6 @@ pub use distillation::reflow::Reflow;
 pub use error::MethodError;
 pub use method::{Clock, Inference, Map, Method, Setup, Training, Weights};
 pub use objective::{Objective, ObjectiveConfig};
+pub use scm::Scm;
 pub use tally::Tally;
 pub use teacher::{Runs, Teacher, Trained};

@@ -6,7 +6,7 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
-use crate::{Classification, Denoising, Dmd, Method, MethodError, Reflow, Setup};
+use crate::{Classification, Consistency, Denoising, Dmd, Method, MethodError, Reflow, Scm, Setup};
 
 /// The configuration of a training method: an `[objective]` section.
 pub trait Objective {
@@ -49,10 +49,14 @@ objectives! {
     Denoising(Denoising),
     /// Classification, for the networks that evaluation takes features from.
     Classifier(Classification),
+    /// Consistency distillation and training (CD, CT, iCT, ECT).
+    Consistency(Consistency),
     /// Matching a teacher's distribution by scores (DMD, DMD2).
     Dmd(Dmd),
     /// Flow matching, or one-step distillation, on pairs that a teacher made.
     Reflow(Reflow),
+    /// Consistency models in continuous time (sCD, sCT).
+    Scm(Scm),
 }
 
 impl Objective for ObjectiveConfig {
