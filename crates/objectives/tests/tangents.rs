@@ -111,14 +111,16 @@ fn duals_and_differences_agree_on_the_circle() {
                 row = row.windows(2).map(|p| (p[1].clone() * factor - p[0].clone()) / (factor - 1.0)).collect();
             }
             let expected = row.swap_remove(0);
-            let error = norm(found.clone().derivative() - expected.clone()) / norm(expected.clone());
+            let error = norm(found.derivative() - expected.clone()) / norm(expected.clone());
             println!("{name}, {:?}: {error:.1e}", parameterization.time_label);
             assert!(error < 1e-7, "{name} {parameterization:?}: {error:e}");
 
-            // One difference of the step that training takes.
+            // One difference of the step that training takes is of second order: half the step, a quarter of the error.
             if let Some(step) = difference_step(fastest) {
-                let error = norm(found.derivative() - at(step)) / norm(expected);
-                assert!(error < 1e-3, "{name} {parameterization:?}: {error:e} at {step}");
+                let [whole, half] =
+                    [step, step / 2.0].map(|step| norm(at(step) - expected.clone()) / norm(expected.clone()));
+                println!("  one difference of {step:.1e}: {whole:.1e}");
+                assert!((3.5..4.5).contains(&(whole / half)), "{name} {parameterization:?}: {whole:e} {half:e}");
             }
         }
     }
