@@ -50,7 +50,16 @@ fn students_that_are_killed_end_as_the_straight_ones() {
     teacher(&from, 0);
     let few = "objective.pairs.images=500";
     let steps = "objective.fake_score.updates=2";
-    for (preset, more) in [("reflow", &[few][..]), ("rfpp", &[few]), ("dmd2", &[steps])] {
+    let levels = "objective.pairs.levels.images=600";
+    let consistency = [
+        ("cd", &[][..]),
+        ("ct", &[levels]),
+        ("ict", &[levels]),
+        ("ect", &["objective.pairs.stage_images=150"]),
+        ("scm", &["objective.warmup=300"]),
+    ];
+    let others = [("reflow", &[few][..]), ("rfpp", &[few]), ("dmd2", &[steps])];
+    for (preset, more) in others.into_iter().chain(consistency) {
         let preset = format!("configs/distill/{preset}.toml");
         killed_ends_as_straight(|run| student(&preset, &from, run, more));
     }

@@ -14,7 +14,7 @@ use crate::initialization::Initialization;
 use crate::layers::{DropoutKey, tap};
 use crate::mlp::{MlpConfig, ResidualMlp};
 use crate::shape::DataShape;
-use crate::song_unet::{SongUnet, SongUnetConfig};
+use crate::song_unet::{SongUnet, SongUnetConfig, TimeFeatures};
 use crate::unet::{Unet, UnetConfig};
 
 /// The `[model]` section: which backbone, and its sizes.
@@ -107,6 +107,17 @@ impl ModelConfig {
             Self::Dit(config) => config.null_class,
             Self::Mlp(config) => config.null_class,
             Self::Classifier(_) => false,
+        }
+    }
+
+    /// The highest frequency at which the network's embedding tells its time label, in radians a unit of the label; of
+    /// random frequencies three standard deviations.
+    pub fn time_frequency(&self) -> f64 {
+        match self {
+            Self::SongUnet(SongUnetConfig { time_features: TimeFeatures::Fourier { scale }, .. }) => {
+                3.0 * std::f64::consts::TAU * scale
+            }
+            _ => 1.0,
         }
     }
 
@@ -237,7 +248,7 @@ pub(crate) mod tests {
     use crate::dit::BlockDesign;
     use crate::parameters;
     use crate::routing::{DtrConfig, RoutingConfig};
-    use crate::song_unet::{Decoder, Encoder, TimeFeatures};
+    use crate::song_unet::{Decoder, Encoder};
     use crate::testing::{assert_close, device, normal, randomized, rounding, values};
 
     const SHAPE: DataShape =

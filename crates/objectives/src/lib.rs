@@ -19,9 +19,11 @@ pub mod reward;
 pub mod scm;
 pub mod step;
 mod tally;
+pub mod target;
 mod teacher;
 
 pub use classifier::Classification;
+pub use consistency::Consistency;
 pub use denoising::Denoising;
 pub use distance::Distance;
 pub use distillation::dmd::Dmd;
@@ -30,5 +32,6 @@ pub use error::MethodError;
 pub use method::{Clock, Inference, Map, Method, Setup, Training, Weights};
 pub use objective::{Objective, ObjectiveConfig};
 pub use reward::RewardTuning;
+pub use scm::Scm;
 pub use tally::Tally;
 pub use teacher::{Runs, Teacher, Trained};

@@ -6,7 +6,7 @@ use sinter_config::Problems;
 use sinter_models::{DataShape, ModelConfig};
 use sinter_process::Parameterization;
 
-use crate::{Method, MethodError, Setup, classifier, denoising, distillation, reward};
+use crate::{Method, MethodError, Setup, classifier, consistency, denoising, distillation, reward, scm};
 
 /// The configuration of a training method: an `[objective]` section.
 pub trait Objective {
@@ -49,6 +49,8 @@ objectives! {
     Denoising(denoising::Denoising),
     /// Classification, for the networks that evaluation takes features from.
     Classifier(classifier::Classification),
+    /// Consistency distillation and training (CD, CT, iCT, ECT).
+    Consistency(consistency::Consistency),
     /// Matching a teacher's distribution by scores (DMD, DMD2).
     Dmd(distillation::dmd::Dmd),
     /// One step to the images of a teacher's ODE.
@@ -57,6 +59,8 @@ objectives! {
     Reflow(distillation::reflow::Reflow),
     /// Policy gradients on rewards of generated images.
     Reward(reward::RewardTuning),
+    /// Consistency models in continuous time (sCD, sCT).
+    Scm(scm::Scm),
 }
 
 impl Objective for ObjectiveConfig {

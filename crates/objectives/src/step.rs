@@ -18,7 +18,7 @@ const TOTAL: &str = "loss";
 /// The loss of each image of a portion, `[b]`.
 pub struct Losses {
     total: Tensor<1>,
-    /// Addends of the total, by the name that they are logged under.
+    /// What is logged beside the total, by name.
     parts: Vec<(&'static str, Tensor<1>)>,
 }
 
@@ -27,6 +27,12 @@ impl Losses {
     pub fn plus(mut self, name: &'static str, part: Tensor<1>) -> Self {
         self.parts.push((name, part.clone().detach()));
         Self { total: self.total + part, ..self }
+    }
+
+    /// The same, with the mean of `values`, `[b]`, logged under `name`.
+    pub fn beside(mut self, name: &'static str, values: Tensor<1>) -> Self {
+        self.parts.push((name, values.detach()));
+        self
     }
 }
 

@@ -179,14 +179,16 @@ impl Parameterization {
         }
     }
 
-    /// First and last time at which clean data can be read from the network: those of the path, but that epsilon and
-    /// score are not read where alpha is nearly 0, since their error is divided by it.
+    /// First and last time at which clean data can be read from the network: those of the path, but that epsilon, score
+    /// and consistency models' F are not read where alpha is nearly 0, since they are divided by it.
     pub fn time_range(&self) -> (f64, f64) {
         /// The lambda of EDM's noisiest level, `-ln 80`.
         const NOISIEST: f64 = -4.382_026_634_673_881;
         let (first, last) = self.path.time_range();
         match self.prediction {
-            Prediction::Epsilon | Prediction::Score | Prediction::ScaledScore if self.path.at(last).alpha < 1e-3 => {
+            Prediction::Epsilon | Prediction::Score | Prediction::ScaledScore | Prediction::ConsistencyF { .. }
+                if self.path.at(last).alpha < 1e-3 =>
+            {
                 (first, self.path.time_of_lambda(NOISIEST).min(last))
             }
             _ => (first, last),

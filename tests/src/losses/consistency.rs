@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 use sinter_objectives::Distance;
 use sinter_objectives::consistency::{Agreement, Grid, IntervalLaw, Levels, Pair, PairWeight, losses};
-use sinter_objectives::question::{Question, states};
+use sinter_objectives::question::{Question, expected_data, states};
 use sinter_process::{InputScale, Linear, PathPoint, Prediction, Reading};
 use sinter_sampling::per_image;
 
@@ -171,12 +171,14 @@ fn loss(levels: usize, distance: &str) -> Option<Meaning> {
                 let questions: Vec<Question> = agreements.iter().map(of).collect();
                 states(&questions, image(&data), image(&noise))
             };
-            let both = [at(|agreement| agreement.above), at(|agreement| agreement.below)];
+            let (above, below) = (at(|agreement| agreement.above), at(|agreement| agreement.below));
             let network = |which: usize| {
                 let tangents: Vec<f64> = candidates.iter().map(|pair| pair[which].tangent).collect();
                 move |input: Tensor<4>, _: Tensor<1>| net.output(input, &tangents)
             };
-            let losses = numbers(losses(distance, &agreements, both, network(0), network(1)));
+            let targets: Vec<Question> = agreements.iter().map(|agreement| agreement.below).collect();
+            let goal = expected_data(&targets, below, network(1));
+            let losses = numbers(losses(distance, &agreements, above, goal, network(0)));
             let nearest = losses.into_iter().min_by(|a, b| (a - reference).abs().total_cmp(&(b - reference).abs()));
             found.extend(nearest);
         }

@@ -74,7 +74,9 @@ impl Descent {
         if self != Self::Heun {
             return predicted;
         }
-        let next = teacher(predicted.clone(), to);
+        // Where the step ends at the data, Euler's is the whole, and nothing can be asked.
+        let asked: Vec<Question> = from.iter().zip(to).map(|(a, b)| if b.sigma > 0.0 { *b } else { *a }).collect();
+        let next = teacher(predicted.clone(), &asked);
         states.clone() * column(&|c| c.heun[0])
             + data * column(&|c| c.heun[1])
             + predicted * column(&|c| c.heun[2])

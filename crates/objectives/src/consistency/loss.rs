@@ -50,24 +50,21 @@ impl Agreement {
     }
 }
 
-/// The loss of each image, `[b]`, in the float type of the states: `weight distance(f(x_t, t), f'(x_r, r))`, where nothing
-/// flows back through f', the target.
+/// The loss of each image, `[b]`, in the float type of the states: `weight distance(f(x_t, t), goal)`.
 ///
-/// `above` and `below` are the states `[b, c, h, w]`; the networks map (scaled input, time labels) to outputs. The target's
-/// answer must lie on the student's device and is cut from its graph.
+/// `states` are those of the upper levels, `[b, c, h, w]`; `student` maps (scaled input, time labels) to its output. The
+/// `goal` is what the target expects at the lower levels, `[b, c, h, w]`; nothing flows back through it.
 pub fn losses(
     distance: Distance,
     agreements: &[Agreement],
-    [above, below]: [Tensor<4>; 2],
+    states: Tensor<4>,
+    goal: Tensor<4>,
     student: impl FnOnce(Tensor<4>, Tensor<1>) -> Tensor<4>,
-    target: impl FnOnce(Tensor<4>, Tensor<1>) -> Tensor<4>,
 ) -> Tensor<1> {
-    let questions = |of: fn(&Agreement) -> Question| agreements.iter().map(of).collect::<Vec<_>>();
+    let above: Vec<Question> = agreements.iter().map(|agreement| agreement.above).collect();
     let weights: Vec<f64> = agreements.iter().map(|agreement| agreement.weight).collect();
-    let weights = values(&weights, &above.device(), above.dtype()); // [b]
-    let target = expected_data(&questions(|agreement| agreement.below), below, target).detach();
-    let student = expected_data(&questions(|agreement| agreement.above), above, student);
-    distance.losses(student, target) * weights
+    let weights = values(&weights, &states.device(), states.dtype()); // [b]
+    distance.losses(expected_data(&above, states, student), goal.detach()) * weights
 }
 
 #[cfg(test)]
@@ -126,9 +123,10 @@ mod tests {
         let affine = |slope: f64| move |x: Tensor<4>, _: Tensor<1>| (x - mean) * slope + mean;
         let at = |question: Question| states(&[question; 4], data.clone(), noise.clone());
         // Where the target's level is the data, its question reads the state whatever the network gives.
-        let both = [at(agreements[0].above), at(agreements[0].below)];
+        let goal = expected_data(&[agreements[0].below; 4], at(agreements[0].below), affine(known));
         let loss = |slope: f64| {
-            let losses = losses(Distance::L2, &agreements, both.clone(), affine(slope), affine(known));
+            let states = at(agreements[0].above);
+            let losses = losses(Distance::L2, &agreements, states, goal.clone(), affine(slope));
             numbers(losses).into_iter().sum::<f64>()
         };
         // The least value of a parabola.
@@ -188,9 +186,10 @@ mod tests {
         let consistent = |distance, pairs| {
             let (agreements, weight) = (agreements(pairs), weight());
             let above: Vec<Question> = agreements.iter().map(|agreement| agreement.above).collect();
-            let both = [states(&above, data.clone(), noise.clone()), data.clone()];
-            let target = |x: Tensor<4>, _: Tensor<1>| x * 123.0;
-            let losses = losses(distance, &agreements, both, network(weight.clone()), target);
+            let below: Vec<Question> = agreements.iter().map(|agreement| agreement.below).collect();
+            let goal = expected_data(&below, states(&below, data.clone(), noise.clone()), |x, _| x * 123.0);
+            let states = states(&above, data.clone(), noise.clone());
+            let losses = losses(distance, &agreements, states, goal, network(weight.clone()));
             let gradient = weight.grad(&losses.clone().sum().backward()).unwrap();
             (numbers(losses), numbers(gradient)[0])
         };
