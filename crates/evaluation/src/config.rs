@@ -119,8 +119,8 @@ pub enum MetricConfig {
     /// How well a classifier that is trained on the samples alone knows held-out images of the data: the classification
     /// accuracy score (Ravuri and Vinyals 2019). Each evaluation trains one.
     ClassificationAccuracyScore(ClassifierTraining),
-    /// How often the exact detector of the `shapes` data finds the shape and colour that were asked for, and how widely
-    /// positions and sizes spread within a class.
+    /// How often the exact detector of the `shapes` data finds what was asked for, by class or by caption, how well each
+    /// skill of a caption is met, and how widely positions and sizes spread.
     Detector {},
     /// Sliced 2-Wasserstein distance.
     SlicedWasserstein {

@@ -36,6 +36,13 @@ impl Finding {
         Ok(Self { interval: Some([interval.lower, interval.upper]), ..Self::new(name, proportion.value()) })
     }
 
+    /// A mean with its bootstrap interval.
+    pub(crate) fn mean(name: impl Into<String>, values: &[f64]) -> Result<Self, EvaluationError> {
+        let interval = BOOTSTRAP.mean(values)?.interval(CONFIDENCE)?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Ok(Self { interval: Some([interval.lower, interval.upper]), ..Self::new(name, mean) })
+    }
+
     /// The name with the number of samples, as records have it.
     pub(crate) fn full_name(&self, n: usize) -> String {
         format!("{}-{}", self.name, short_count(n))

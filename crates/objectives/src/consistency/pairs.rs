@@ -247,8 +247,8 @@ impl Grid {
 }
 
 /// A level t of any law, and `r = t (1 - n(t) / q^(stage + 1))`, at least 0, with `n(t) = 1 + k / (1 + e^(b t))` and a stage
-/// that grows by 1 every so many images (Geng et al. 2024, section 3.3). Where r is 0 the target is the data, as in
-/// denoising.
+/// that grows by 1 every so many images, from 0 to the last (Geng et al. 2024, section 3.3). Where r is 0 the target is the
+/// data, as in denoising.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shrinking {
@@ -266,6 +266,9 @@ pub struct Shrinking {
     pub b: f64,
     /// Training images of a stage.
     pub stage_images: u64,
+    /// How many stages there are; the last one lasts until training ends.
+    #[serde(default = "shrinking_stages")]
+    pub stages: u64,
 }
 
 fn shrinking_time() -> TimeLaw {
@@ -281,11 +284,17 @@ fn shrinking_k() -> f64 {
 fn shrinking_b() -> f64 {
     1.0
 }
+fn shrinking_stages() -> u64 {
+    8
+}
+
+/// The least relative distance of two levels that the rounding of 32-bit states leaves something of.
+const LEAST_DISTANCE: f64 = 1e-5;
 
 impl Shrinking {
     /// The stage when so many `images` have been seen, from 0.
     pub fn stage(&self, images: u64) -> u64 {
-        images / self.stage_images.max(1)
+        (images / self.stage_images.max(1)).min(self.stages.saturating_sub(1))
     }
 
     /// The pair whose upper level is `above`.
@@ -302,6 +311,11 @@ impl Shrinking {
         problems.check(self.k >= 0.0 && self.k.is_finite(), "k", "must be finite and at least 0");
         problems.check(self.b >= 0.0 && self.b.is_finite(), "b", "must be finite and at least 0");
         problems.check(self.stage_images > 0, "stage_images", "must be at least 1");
+        problems.check(self.stages > 0, "stages", "must be at least 1");
+        let nearest = self.q.powf(-(self.stages as f64));
+        let message =
+            format!("bring the levels {nearest:.1e} of their noise apart: 32-bit states need {LEAST_DISTANCE:e}");
+        problems.check(nearest >= LEAST_DISTANCE || self.q <= 1.0, "stages", message);
         problems
     }
 }
@@ -385,7 +399,8 @@ mod tests {
         };
         let n = 1.0 + 8.0 / (1.0 + 1f64.exp());
         for stage in 2..12 {
-            assert!((distance(stage * 1000) - n / 2f64.powi(stage as i32 + 1)).abs() < 1e-15);
+            let counts = stage.min(7);
+            assert!((distance(stage * 1000) - n / 2f64.powi(counts as i32 + 1)).abs() < 1e-15);
             assert_eq!(distance(stage * 1000), distance(stage * 1000 + 999));
         }
     }
@@ -415,6 +430,7 @@ mod tests {
             assert!(found.contains(key), "{found}");
         }
         assert!(wrong("type = \"shrinking\"\nstage_images = 0\nq = 1.0").contains("q"));
+        assert!(wrong("type = \"shrinking\"\nstage_images = 10\nstages = 40").contains("stages"));
         assert!(toml::from_str::<Pairs>("type = \"grid\"\nlevls = 3").is_err());
     }
 }
