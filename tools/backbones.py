@@ -18,6 +18,7 @@ import shutil
 import statistics
 import subprocess
 
+from chart import legend, panel, picture, smooth
 from record import processor, total_minutes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -108,60 +109,13 @@ class Run:
         )
 
 
-def panel(title, curves, left, logarithmic):
-    """One chart of an SVG: curves of images and value, named at their right ends."""
-    from math import floor, ceil, log10
-
-    top, width, height = 34, 330, 220
-    scale = log10 if logarithmic else float
-    values = [scale(value) for _, _, pairs in curves for _, value in pairs]
-    low, high = min(values), max(values)
-    if logarithmic:
-        marks = [m * 10.0**e for e in range(floor(low), ceil(high) + 1) for m in (1, 2, 5)]
-        marks = [mark for mark in marks if low - 0.02 <= log10(mark) <= high + 0.02]
-    else:
-        marks = [low + (high - low) * part / 4 for part in range(5)]
-    last = max(images for _, _, pairs in curves for images, _ in pairs)
-
-    def place(images, value):
-        return left + width * images / last, top + height * (high - scale(value)) / (high - low)
-
-    lines = [f'<text x="{left}" y="18" font-weight="bold">{title}</text>']
-    for mark in marks:
-        y = place(0, mark)[1]
-        lines.append(f'<path d="M{left} {y:.1f}h{width}" stroke="#ddd"/>')
-        lines.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{mark:.3g}</text>')
-    for part in range(0, 5, 2):
-        x = left + width * part / 4
-        lines.append(f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{last * part // 4:,}</text>')
-    for _, color, pairs in curves:
-        points = " ".join("{:.1f},{:.1f}".format(*place(*pair)) for pair in pairs)
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.6"/>')
-    return lines
-
-
-def smooth(pairs, width=4):
-    """Means of so many neighbours: the loss of a few batches is noise."""
-    return [
-        (pairs[i + width - 1][0], statistics.fmean(value for _, value in pairs[i : i + width]))
-        for i in range(len(pairs) - width + 1)
-    ]
-
-
 def curves(runs):
     """An SVG of a data set's training losses and Frechet distances over images."""
-    lines = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 310" font-family="sans-serif" font-size="12">',
-        '<rect width="820" height="310" fill="white"/>',
-        *panel("training loss", [(run.name, run.color, smooth(run.loss)) for run in runs], 56, True),
-        *panel("Frechet distance", [(run.name, run.color, run.distance) for run in runs], 466, True),
-    ]
-    x = 56
-    for run in runs:
-        lines.append(f'<rect x="{x}" y="286" width="12" height="12" fill="{run.color}"/>')
-        lines.append(f'<text x="{x + 18}" y="297">{run.name}</text>')
-        x += 50 + 7 * len(run.name)
-    return "\n".join([*lines, "</svg>", ""])
+    return picture(
+        panel("training loss", [(run.name, run.color, smooth(run.loss)) for run in runs], 56, True),
+        panel("Frechet distance", [(run.name, run.color, run.distance) for run in runs], 466, True),
+        legend([(run.name, run.color) for run in runs]),
+    )
 
 
 def newest(folder, ending):

@@ -3,10 +3,10 @@
 
 From the repository's root, after `cargo build --release`:
 
-    python3 tools/few_step.py plane      # points in the plane: docs/results/few-step-2d.md, half an hour on two CPU cores
-    python3 tools/few_step.py images     # Fashion-MNIST and shapes: docs/results/few-step.md, three hours
+    python3 tools/few_step.py plane      # points in the plane: docs/results/few-step-2d.md, a quarter of an hour on two CPU cores
+    python3 tools/few_step.py images     # Fashion-MNIST and shapes: docs/results/few-step.md, half an hour
 
-The teachers of `images` are runs of tools/backbones.py, with the data where `SINTER_DATA` says. Runs that are done are not
+The teachers of `images` go on from runs of tools/backbones.py, with the data where `SINTER_DATA` says. Runs that are done are not
 made again and one that was interrupted goes on: run it again. `--page` writes the page from what is there.
 """
 
@@ -16,6 +16,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from record import processor, total_minutes
@@ -42,8 +43,8 @@ class Teacher:
     title: str
     config: str
     settings: list[str] = field(default_factory=list)
-    # Where it lies, if another tool makes it.
-    run: str | None = None
+    # A run of another tool that it starts from.
+    needs: str | None = None
 
 
 @dataclass
@@ -66,13 +67,17 @@ class Bench:
     columns: list[tuple[str, str, float, int]]
     # How far above the teacher's most steps the first column may lie, by steps.
     bounds: dict[int, float]
+    # What single students need here, by their names.
+    own: dict[str, list[str]] = field(default_factory=dict)
+    # Students that are left out.
+    without: list[str] = field(default_factory=list)
 
 
 def students(bench):
     pairs = [bench.pairs]
     return {
         "cd": Student("Consistency distillation", "cd", [1, 2, 4]),
-        "ect": Student("ECT", "ect", [1, 2, 4]),
+        "ect": Student("ECT", "ect", [1, 2, 4], [f"objective.pairs.stage_images={bench.images // 8}"]),
         "scm": Student("sCM, distilled", "scm", [1, 2, 4]),
         "dmd2-1": Student("DMD2, one step", "dmd2", [1], ["objective.steps=1", "sample.sampler.steps=1"]),
         "dmd2-2": Student("DMD2, two steps", "dmd2", [2]),
@@ -106,6 +111,8 @@ def plane():
         settings = [
             *shared,
             f"train.images={2 * images}",
+            # A label that turns the embedding slowly: sCM follows its derivative.
+            "objective.time_label={type='unit'}",
             "optimizer.learning_rate=2e-3",
             f"optimizer.schedule.decay={decay}",
             f"data.source.distribution='{distribution}'",
@@ -126,7 +133,8 @@ def plane():
             "checkerboard": teacher("Checkerboard", "checkerboard"),
         },
         images=images,
-        settings=shared,
+        settings=[*shared, f"optimizer.schedule.decay={{type='cosine',images={images},floor=0.01}}"],
+        own={"cd": ["optimizer.learning_rate=1e-3"]},
         pairs="objective.pairs={images=100000,sampler={solver={type='heun',clock='time'},steps=25}}",
         teacher_steps=[1, 2, 4, 50],
         n=5000,
@@ -137,37 +145,55 @@ def plane():
 
 
 def images():
-    count = 16_000
+    count = 4_000
+    shared = [
+        "train.batch=16",
+        "train.checkpoint_every=2000",
+        "optimizer.schedule.warmup=400",
+        "ema.half_life=[400]",
+        "sample.every=0",
+        "sample.n=48",
+        "eval.every=0",
+        "eval.n=400",
+        "log.every=160",
+    ]
+
+    def teacher(title, data):
+        backbone = f"runs/backbones-{data}-adm"
+        decay = f"{{type='cosine',images={count},floor=0.02}}"
+        settings = [
+            *shared,
+            f"train.images={count}",
+            f"train.init_from='{backbone}'",
+            # A label that turns the embedding slowly, as SANA-Sprint gives its teacher before sCM.
+            "objective.time_label={type='unit'}",
+            "optimizer.learning_rate=0.01",
+            f"optimizer.schedule.decay={decay}",
+        ]
+        return Teacher(title, f"configs/backbones/{data}-adm.toml", settings, needs=backbone)
+
     return Bench(
         page="few-step",
         title="Few-step students on images",
         introduction=(
-            f"Teachers: ADM's UNet by flow matching, {count:,} images (tools/backbones.py). Students: {count:,} images each,"
-            " one seed. FD: Frechet distance of 1,000 samples in features of the data's classifier; right: the share of"
+            f"Teachers: ADM's UNet by flow matching, from tools/backbones.py (16,000 images), trained for {count:,} images"
+            f" more with times in 0..1 as its label, so that sCM can follow its derivative. Students: {count:,} images each,"
+            " one seed. FD: Frechet distance of 500 samples in features of the data's classifier; right: the share of"
             " samples in which the classifier finds the asked class, the detector the asked shape and colour."
         ),
         teachers={
-            "fashion-mnist": Teacher("Fashion-MNIST", "", run="runs/backbones-fashion-mnist-adm"),
-            "shapes": Teacher("Shapes, 32 x 32", "", run="runs/backbones-shapes-adm"),
+            "fashion-mnist": teacher("Fashion-MNIST", "fashion-mnist"),
+            "shapes": teacher("Shapes, 32 x 32", "shapes"),
         },
         images=count,
-        settings=[
-            "train.batch=32",
-            "train.checkpoint_every=4000",
-            "optimizer.schedule.warmup=800",
-            "ema.half_life=[800]",
-            "sample.every=0",
-            "sample.n=48",
-            "eval.every=0",
-            "eval.n=400",
-            "log.every=320",
-        ],
-        pairs="objective.pairs={images=8000,sampler={solver={type='heun',clock='time'},steps=8}}",
+        settings=[*shared, f"optimizer.schedule.decay={{type='cosine',images={count},floor=0.02}}"],
+        pairs="objective.pairs={images=3000,sampler={solver={type='heun',clock='time'},steps=5}}",
         teacher_steps=[1, 2, 4, 50],
-        n=1000,
+        n=500,
         metrics=[],
         columns=[("FD", "FD", 1, 3), ("accuracy", "right, %", 100, 1), ("detector", "right, %", 100, 1)],
         bounds={},
+        without=["dmd2-4", "reflow-distilled"],
     )
 
 
@@ -181,35 +207,39 @@ class Work:
         self.bench, self.sinter = bench, sinter
         self.page = ROOT / f"docs/results/{bench.page}.md"
         self.folder = self.page.with_suffix("")
-        self.students = students(bench)
+        self.students = {name: student for name, student in students(bench).items() if name not in bench.without}
 
     def call(self, *arguments):
         subprocess.run([self.sinter, *map(str, arguments)], cwd=ROOT, check=True)
 
     def run(self, data, name):
-        teacher = self.bench.teachers[data]
-        if name == "teacher" and teacher.run:
-            return pathlib.Path(teacher.run)
         return pathlib.Path("runs") / f"{self.bench.page}-{data}-{name}"
 
     def done(self, data, name):
         return (ROOT / self.run(data, name) / "summary.md").exists()
 
     def train(self, only):
-        for data, teacher in self.bench.teachers.items():
-            if teacher.run and not self.done(data, "teacher"):
-                raise SystemExit(f"{teacher.run} is not there: make it with tools/backbones.py")
-            if not teacher.run:
-                self.train_run(data, "teacher", teacher.config, teacher.settings)
+        """The data sets side by side, with an equal share of the cores each."""
+
+        def one(data):
+            teacher = self.bench.teachers[data]
+            if teacher.needs and not (ROOT / teacher.needs / "summary.md").exists():
+                raise SystemExit(f"{teacher.needs} is not there: make it with tools/backbones.py")
+            self.train_run(data, "teacher", teacher.config, teacher.settings)
             for name, student in self.students.items():
                 if only is None or name in only:
                     of = f"objective.teacher='{self.run(data, student.of)}'"
                     settings = [of, f"train.images={self.bench.images}", *self.bench.settings, *student.settings]
+                    settings += self.bench.own.get(name, [])
                     self.train_run(data, name, f"configs/distill/{student.preset}.toml", settings)
+
+        with ThreadPoolExecutor(len(self.bench.teachers)) as pool:
+            list(pool.map(one, self.bench.teachers))
 
     def train_run(self, data, name, config, settings):
         words = [word for value in settings for word in ("--set", value)]
-        self.call("train", config, "--run", self.run(data, name), *words)
+        threads = max(1, (os.cpu_count() or 1) // len(self.bench.teachers))
+        self.call("train", config, "--run", self.run(data, name), "--threads", threads, *words)
 
     def measure(self, data, name, steps, more=()):
         """The records of a run's samples in so many steps; kept beside the run until it changes."""
