@@ -1,20 +1,18 @@
 //! Mean and covariance of a stream of feature vectors, in memory that does not grow with it.
 
-use faer::MatRef;
 use rayon::prelude::*;
 
-use crate::scatter::{add_scatter, symmetric};
+use crate::scatter::{WIDTH, add_scatter, side, symmetric};
 use crate::{Gaussian, MetricError};
 
-/// Rows that are folded into the totals at once. With the row that the two means add they are 512, which the product
-/// takes in one pass; more would only save passes over the totals. Part of the result's last bits: changing it changes
-/// them.
+/// Rows that are folded into the totals at once. With the row that the two means add they are 512: two passes of the
+/// product; more would only save passes over the totals. Part of the result's last bits: changing it changes them.
 const BLOCK: usize = 511;
 
-/// Columns that one task averages and centres; of no effect on the result.
-const STRIP: usize = 32;
+/// Values of a panel: a block and the row that the means add.
+const PANEL: usize = (BLOCK + 1) * WIDTH;
 
-/// Values that one task checks or converts; of no effect on the result.
+/// Values that one task checks; of no effect on the result.
 const PIECE: usize = 1 << 14;
 
 /// The running mean and covariance of feature vectors.
@@ -32,13 +30,15 @@ const PIECE: usize = 1 << 14;
 pub struct Moments {
     dimension: usize,
     totals: Totals,
-    /// Fewer than [`BLOCK`] rows that wait for their block to be full.
+    /// Rows that wait for their block to be full, in panels of [`WIDTH`] columns, the last filled up with zeros; no memory
+    /// before the first row.
     pending: Vec<f64>,
-    /// The memory of a block by columns.
-    columns: Vec<f64>,
+    /// How many they are, fewer than [`BLOCK`].
+    waiting: usize,
 }
 
-/// Count, mean and the lower triangle of the scatter matrix `sum (x - mean) (x - mean)^T` of what has been folded.
+/// Count, mean and the lower triangle of the scatter matrix `sum (x - mean) (x - mean)^T` of what has been folded; rows of
+/// the triangle start [`side`] apart.
 #[derive(Clone, Debug)]
 struct Totals {
     count: u64,
@@ -49,13 +49,13 @@ struct Totals {
 impl Moments {
     /// An empty stream of vectors with `dimension` values.
     pub fn new(dimension: usize) -> Self {
-        let totals = Totals { count: 0, mean: vec![0.0; dimension], scatter: vec![0.0; dimension * dimension] };
-        Self { dimension, totals, pending: Vec::new(), columns: Vec::new() }
+        let totals = Totals { count: 0, mean: vec![0.0; dimension], scatter: vec![0.0; side(dimension).pow(2)] };
+        Self { dimension, totals, pending: Vec::new(), waiting: 0 }
     }
 
     /// The number of vectors so far.
     pub fn count(&self) -> u64 {
-        self.totals.count + (self.pending.len() / self.dimension.max(1)) as u64
+        self.totals.count + self.waiting as u64
     }
 
     /// The number of values of a vector.
@@ -80,17 +80,23 @@ impl Moments {
             let row = self.count() + (at / self.dimension) as u64;
             return Err(MetricError::NotFinite { what: "features", value: rows[at].into(), row });
         }
-        let full = BLOCK * self.dimension;
+        self.pending.resize(side(self.dimension) / WIDTH * PANEL, 0.0);
         let mut rest = rows;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(full - self.pending.len()));
-            let before = self.pending.len();
-            self.pending.resize(before + now.len(), 0.0);
-            let pieces = self.pending[before..].par_chunks_mut(PIECE).zip(now.par_chunks(PIECE));
-            pieces.for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(to, &from)| *to = from.into()));
+            let (now, later) = rest.split_at(rest.len().min((BLOCK - self.waiting) * self.dimension));
+            let count = now.len() / self.dimension;
+            let first = self.waiting;
+            self.pending.par_chunks_exact_mut(PANEL).enumerate().for_each(|(panel, values)| {
+                let columns = panel * WIDTH..self.dimension.min((panel + 1) * WIDTH);
+                let targets = values.as_chunks_mut::<WIDTH>().0[first..].iter_mut();
+                for (to, from) in targets.zip(now.chunks_exact(self.dimension)) {
+                    to.iter_mut().zip(&from[columns.clone()]).for_each(|(to, &from)| *to = from.into());
+                }
+            });
+            self.waiting += count;
             rest = later;
-            if self.pending.len() == full {
-                self.totals.fold(&mut self.pending, &mut self.columns);
+            if self.waiting == BLOCK {
+                self.fold();
             }
         }
         Ok(())
@@ -104,14 +110,15 @@ impl Moments {
         if other.dimension != self.dimension {
             return Err(MetricError::Size { what: "dimension", found: other.dimension, expected: self.dimension });
         }
-        self.totals.fold(&mut self.pending, &mut self.columns);
-        other.totals.fold(&mut other.pending, &mut other.columns);
+        self.fold();
+        other.fold();
         if other.totals.count == 0 {
             return Ok(());
         }
         let shift = self.totals.move_mean(other.totals.count, &other.totals.mean);
-        for (i, row) in self.totals.scatter.chunks_exact_mut(self.dimension).enumerate() {
-            let from = &other.totals.scatter[i * self.dimension..];
+        let side = side(self.dimension);
+        for (i, row) in self.totals.scatter.chunks_exact_mut(side).take(self.dimension).enumerate() {
+            let from = &other.totals.scatter[i * side..];
             for j in 0..=i {
                 row[j] += from[j] + shift[i] * shift[j];
             }
@@ -124,7 +131,7 @@ impl Moments {
     /// # Errors
     /// Fewer than two vectors.
     pub fn gaussian(&self) -> Result<Gaussian, MetricError> {
-        if self.pending.is_empty() {
+        if self.waiting == 0 {
             return self.totals.gaussian();
         }
         self.clone().into_gaussian()
@@ -135,44 +142,36 @@ impl Moments {
     /// # Errors
     /// Fewer than two vectors.
     pub fn into_gaussian(mut self) -> Result<Gaussian, MetricError> {
-        self.totals.fold(&mut self.pending, &mut self.columns);
+        self.fold();
         self.totals.gaussian()
+    }
+
+    /// Takes the rows that wait into the totals.
+    fn fold(&mut self) {
+        let rows = std::mem::take(&mut self.waiting);
+        if rows == 0 {
+            return;
+        }
+        // Each panel less its mean.
+        let means = self.pending.par_chunks_exact_mut(PANEL).map(|panel| {
+            let values = &mut panel.as_chunks_mut::<WIDTH>().0[..rows];
+            let mut mean = [0.0; WIDTH];
+            values.iter().for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
+            mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+            values.iter_mut().for_each(|row| row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean));
+            mean
+        });
+        let means: Vec<f64> = means.collect::<Vec<_>>().into_iter().flatten().take(self.dimension).collect();
+        // The distance of the two means enters the scatter matrix like one row more.
+        let shift = self.totals.move_mean(rows as u64, &means);
+        let panels = self.pending.chunks_exact_mut(PANEL).zip(shift.chunks(WIDTH));
+        panels.for_each(|(panel, shift)| panel[rows * WIDTH..][..shift.len()].copy_from_slice(shift));
+        let panels: Vec<&[f64]> = self.pending.chunks_exact(PANEL).collect();
+        add_scatter(&mut self.totals.scatter, &panels, rows + 1);
     }
 }
 
 impl Totals {
-    /// Takes the block's rows `[m, d]` into the totals and empties it; `columns` is memory to work in.
-    fn fold(&mut self, block: &mut Vec<f64>, columns: &mut Vec<f64>) {
-        let d = self.mean.len();
-        if block.is_empty() {
-            return;
-        }
-        let rows = block.len() / d;
-        // The block less its mean by columns, with one row more, and some room: not a power of two apart.
-        let stride = rows + 1 + 8;
-        let mut mean = vec![0.0; d];
-        columns.resize(stride * d, 0.0);
-        let strips = columns.par_chunks_mut(STRIP * stride).zip(mean.par_chunks_mut(STRIP)).enumerate();
-        strips.for_each(|(strip, (columns, mean))| {
-            let width = mean.len();
-            let values = || block.chunks_exact(d).map(|row| &row[strip * STRIP..][..width]);
-            values().for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
-            mean.iter_mut().for_each(|sum| *sum /= rows as f64);
-            for (i, row) in values().enumerate() {
-                for (j, (value, mean)) in row.iter().zip(&*mean).enumerate() {
-                    columns[j * stride + i] = value - mean;
-                }
-            }
-        });
-        // The distance of the two means enters the scatter matrix like one row more.
-        for (j, shift) in self.move_mean(rows as u64, &mean).into_iter().enumerate() {
-            columns[j * stride + rows] = shift;
-        }
-        let centred = MatRef::from_column_major_slice_with_stride(columns, rows + 1, d, stride); // [m + 1, d]
-        add_scatter(&mut self.scatter, centred);
-        block.clear();
-    }
-
     /// The Gaussian of what has been folded.
     fn gaussian(&self) -> Result<Gaussian, MetricError> {
         if self.count < 2 {
