@@ -293,3 +293,65 @@ fn memory() -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A thousand cells of one network: 20 learning rates, 5 batches, 10 seeds.
+    fn thousand() -> String {
+        let layers = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/layers");
+        let rates: Vec<String> = (1..=20).map(|rate| format!("{:.3}", 1e-3 * f64::from(rate))).collect();
+        format!(
+            r#"
+name = "thousand"
+title = "Thousand"
+question = "?"
+seeds = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+base = {{ extends = ["{layers}/shapes.toml", "{layers}/flow.toml", "{layers}/dit.toml"] }}
+axes = [
+    {{ type = "grid", name = "rate", key = "optimizer.learning_rate", values = [{}] }},
+    {{ type = "grid", name = "half-life", key = "ema.half_life", values = [[100], [200], [400], [800], [1600]] }},
+]
+metrics = []
+[tiers.cpu]
+"#,
+            rates.join(", ")
+        )
+    }
+
+    /// What makes a thousand cells cost half a second is that each is resolved once and what they share is found once.
+    #[test]
+    fn a_thousand_cells_are_each_checked_once_and_what_they_share_is_looked_at_once() {
+        struct Counting {
+            checker: Checker,
+            resolved: AtomicUsize,
+        }
+        impl Typed for Counting {
+            fn resolve(&self, layered: Layered) -> Result<String, ConfigError> {
+                self.resolved.fetch_add(1, Ordering::Relaxed);
+                self.checker.resolve(layered)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sweep.toml");
+        std::fs::write(&file, thousand()).unwrap();
+        let (sweep, store) = (Sweep::load(&file).unwrap(), Store::new(folder.path().join("runs")));
+        let counting = Counting { checker: Checker::new(true), resolved: AtomicUsize::new(0) };
+        let expansion = expand(&sweep, &file, "cpu", &store, &counting).unwrap();
+        assert_eq!(expansion.index.cells.len(), 1000);
+        assert_eq!(counting.resolved.load(Ordering::Relaxed), 1000);
+        let hashes: std::collections::HashSet<&str> =
+            expansion.index.cells.iter().map(|cell| cell.hash.as_str()).collect();
+        assert_eq!(hashes.len(), 1000);
+        // One data set; one network.
+        assert_eq!(counting.checker.shapes.lock().unwrap().len(), 1);
+        assert_eq!(counting.checker.bytes.lock().unwrap().len(), 1);
+        // Checked all the same: one wrong rate is found, in its cells alone.
+        std::fs::write(&file, thousand().replace("0.020", "-0.020")).unwrap();
+        let error = expand(&Sweep::load(&file).unwrap(), &file, "cpu", &store, &counting).unwrap_err().to_string();
+        assert!(error.contains("optimizer.learning_rate") && error.contains("and 47 more"), "{error}");
+    }
+}
