@@ -354,7 +354,7 @@ fn laid(first: Layered, later: impl IntoIterator<Item = Layered>) -> Layered {
 }
 
 /// A value as TOML writes it on one line.
-fn inline(value: &Value) -> String {
+pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) => {

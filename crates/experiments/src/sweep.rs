@@ -140,7 +140,7 @@ impl Axis {
 }
 
 /// A value as the name of a level: a string as it is, anything else as JSON.
-pub(crate) fn written(value: &Value) -> String {
+fn written(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::chart::{Axis, BOTTOM, COLORS, HEIGHT, LEFT, RIGHT, TOP, WIDTH};
-use crate::sweep::{Better, written};
+use crate::sweep::Better;
 use crate::text;
-use crate::tune::{Ending, Parameter, Tried, Tune};
+use crate::tune::{Ending, Parameter, Tried, Tune, shown};
 
 /// Trials by one parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ impl Scatter {
             Parameter::Integer { low, high, logarithmic, .. } => {
                 Across::Numbers { low: *low as f64, high: *high as f64, logarithmic: *logarithmic }
             }
-            Parameter::Choice { values, .. } => Across::Names(values.iter().map(written).collect()),
+            Parameter::Choice { values, .. } => Across::Names(values.iter().map(shown).collect()),
         };
         let at = |trial: &Tried| match parameter {
             Parameter::Choice { values, .. } => {

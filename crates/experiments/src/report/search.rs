@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use super::Section;
 use super::scatter::Scatter;
 use super::section::SERIES;
-use crate::sweep::{Better, written};
-use crate::tune::{Ending, Tried, Tune, tried};
+use crate::sweep::Better;
+use crate::tune::{Ending, Tried, Tune, shown, tried};
 use crate::{Gathered, Index, text};
 
 impl Section {
@@ -23,7 +23,7 @@ impl Section {
         // A row's first level is its trial.
         let values = |levels: &[String]| {
             let place = place(levels.first().and_then(|level| level.parse().ok()));
-            place.map(|place| tried[place].values.iter().map(written).collect::<Vec<_>>()).unwrap_or_default()
+            place.map(|place| tried[place].values.iter().map(shown).collect::<Vec<_>>()).unwrap_or_default()
         };
         section.rows.iter_mut().for_each(|row| row.levels.extend(values(&row.levels)));
         section.cells.sort_by_key(|cell| place(cell.levels.first().and_then(|level| level.parse().ok())));
@@ -71,7 +71,7 @@ fn described(tune: &Tune, trial: &Tried) -> String {
         .parameters
         .iter()
         .zip(&trial.values)
-        .map(|(parameter, value)| format!("{} = {}", parameter.key(), written(value)))
+        .map(|(parameter, value)| format!("{} = {}", parameter.key(), shown(value)))
         .collect();
     let objective = trial.objective().map_or_else(String::new, text::number);
     format!("Best: trial {}, {} {objective}, with {}.", trial.number, tune.objective.title, settings.join(", "))
@@ -94,7 +94,7 @@ pub fn trials(index: &Index, gathered: &Gathered, most: usize) -> Vec<String> {
             Ending::Open => "open".into(),
         };
         let mut row = vec![trial.number.to_string(), ending];
-        row.extend(trial.values.iter().map(written));
+        row.extend(trial.values.iter().map(shown));
         rows.push(row);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -16,6 +16,7 @@ use sinter_config::{Layered, resolve};
 pub use check::check_tune;
 pub use outcome::{Ending, Tried, tried};
 pub use parameter::Parameter;
+pub(crate) use parameter::shown;
 pub use search::Search;
 
 use crate::expand::expand_shared;

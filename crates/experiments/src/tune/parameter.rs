@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::expand::inline;
+
 /// Significant digits of a value that is tried: more say nothing, and would tie a trial to a platform's logarithm.
 const DIGITS: usize = 6;
 
@@ -113,6 +115,11 @@ impl Parameter {
         };
         Some(place.clamp(line.start, line.end.next_down()))
     }
+}
+
+/// A value for people: a word as it is, anything else as TOML.
+pub(crate) fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| inline(value), str::to_owned)
 }
 
 fn rounded(value: f64) -> f64 {
