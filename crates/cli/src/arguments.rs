@@ -66,7 +66,9 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Run a paper's ablation: many configurations from one file
     Sweep(Sweep),
-    /// Write a report of sweeps and runs: claims, tables, curves, pictures
+    /// Search for the settings that make a metric best; run again to go on
+    Tune(Tune),
+    /// Write a report of sweeps, searches and runs: claims, tables, curves, pictures
     Report(Report),
     /// List and compare runs, and free the space of old checkpoints
     Runs(Runs),
@@ -558,7 +560,7 @@ pub(crate) struct Sweep {
 pub(crate) enum SweepCommand {
     /// List sweeps: what they cost, how far they are, which claims held
     List(SweepList),
-    /// Report every problem of sweeps and of all their cells
+    /// Report every problem of sweeps and searches and of all their cells
     Check(SweepCheck),
     /// Write the cells of a sweep, resolved and checked, and their index
     Expand(SweepExpand),
@@ -624,6 +626,29 @@ pub(crate) struct SweepRun {
     pub(crate) kept: Kept,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Tune {
+    /// Search file
+    pub(crate) file: PathBuf,
+    /// Size: smoke, cpu, gpu or paper
+    #[arg(long, value_name = "TIER", default_value = "cpu")]
+    pub(crate) tier: String,
+    /// Trials in all, those that are done among them; by default as the file says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) trials: Option<u32>,
+    /// Processes at a time; by default one, or one a device
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: Option<u32>,
+    /// GPUs, one for each process, as in `0,1,2`: what CUDA_VISIBLE_DEVICES is set to; by default what it says
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) gpus: Vec<String>,
+    /// Try failed trials again; the search goes on from what comes of them
+    #[arg(long)]
+    pub(crate) retry: bool,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
+}
+
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Engine {
     /// Array jobs, and a script that submits them
@@ -676,7 +701,7 @@ pub(crate) struct SweepEmit {
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// Sweep files, folders of such, folders of expanded sweeps, run directories
+    /// Sweep and search files, folders of such, folders of expanded ones, run directories
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Size of sweeps; by default every one that was expanded

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Devices => commands::devices::run(),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Sweep(arguments) => commands::sweep::run(&arguments),
+        Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Runs(arguments) => commands::runs::run(&arguments),
     };

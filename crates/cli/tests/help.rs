@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 fn help_texts_are_as_recorded() {
-    let commands: [&[&str]; 36] = [
+    let commands: [&[&str]; 37] = [
         &[],
         &["train"],
         &["sample"],
@@ -38,6 +38,7 @@ fn help_texts_are_as_recorded() {
         &["sweep", "expand"],
         &["sweep", "run"],
         &["sweep", "emit"],
+        &["tune"],
         &["report"],
         &["runs"],
         &["runs", "list"],

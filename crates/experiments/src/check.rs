@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sinter_config::{Problems, nearest};
 
 use crate::claims::{Comparison, Test};
-use crate::sweep::{Axis, Sweep};
+use crate::sweep::{Axis, Cost, Sweep};
 use crate::{Selection, Verdict};
 
 /// Tiers that every experiment has, so that it can be tried without a GPU.
@@ -82,11 +82,11 @@ pub fn check(sweep: &Sweep) -> Problems {
     problems
 }
 
-fn plain(name: &str) -> bool {
+pub(crate) fn plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-fn distinct(problems: &mut Problems, key: &str, names: impl Iterator<Item = String>) {
+pub(crate) fn distinct(problems: &mut Problems, key: &str, names: impl Iterator<Item = String>) {
     let mut known = BTreeSet::new();
     for name in names {
         if !known.insert(name.clone()) {
@@ -114,33 +114,10 @@ fn tiers(problems: &mut Problems, sweep: &Sweep) {
         let why = "every experiment has it, so that it can be tried anywhere";
         problems.check(sweep.tiers.contains_key(tier), format!("tiers.{tier}"), format!("is missing: {why}"));
     }
+    let prepared: Vec<&str> = sweep.prepare.keys().map(String::as_str).collect();
     for (name, tier) in &sweep.tiers {
         let key = format!("tiers.{name}");
-        if !TIERS.contains(&name.as_str()) {
-            problems.push_help(key.clone(), "is no tier", format!("known: {}", TIERS.join(", ")));
-        }
-        match &tier.cost {
-            None => problems.push_help(
-                format!("{key}.cost"),
-                "an expected cost is missing",
-                "such as { minutes = 2.5, on = \"two CPU cores\" }",
-            ),
-            Some(cost) => {
-                problems.check(cost.minutes > 0.0, format!("{key}.cost.minutes"), "must be above 0");
-                problems.check(!cost.on.trim().is_empty(), format!("{key}.cost.on"), "must say on what");
-                if let Some((_, most)) = MOST.iter().find(|(tier, _)| tier == name) {
-                    let message = format!("a cell of `{name}` takes at most {most} minutes");
-                    problems.check(cost.minutes <= *most, format!("{key}.cost.minutes"), message);
-                }
-            }
-        }
-        problems.check(tier.seeds.as_ref().is_none_or(|seeds| !seeds.is_empty()), format!("{key}.seeds"), "is empty");
-        for run in tier.prepare.keys() {
-            let names: Vec<&str> = sweep.prepare.keys().map(String::as_str).collect();
-            if !names.contains(&run.as_str()) {
-                unknown(problems, &format!("{key}.prepare"), "prepared run", run, &names);
-            }
-        }
+        self::tier(problems, name, tier.cost.as_ref(), tier.seeds.as_deref(), tier.prepare.keys(), &prepared);
         for (axis, levels) in &tier.only {
             for level in levels {
                 level_exists(problems, sweep, &format!("{key}.only"), axis, level);
@@ -150,6 +127,42 @@ fn tiers(problems: &mut Problems, sweep: &Sweep) {
             for level in levels.keys() {
                 level_exists(problems, sweep, &format!("{key}.levels"), axis, level);
             }
+        }
+    }
+}
+
+/// What sizes of sweeps and of searches have in common.
+pub(crate) fn tier<'a>(
+    problems: &mut Problems,
+    name: &str,
+    cost: Option<&Cost>,
+    seeds: Option<&[u64]>,
+    overlaid: impl Iterator<Item = &'a String>,
+    prepared: &[&str],
+) {
+    let key = format!("tiers.{name}");
+    if !TIERS.contains(&name) {
+        problems.push_help(key.clone(), "is no tier", format!("known: {}", TIERS.join(", ")));
+    }
+    match cost {
+        None => problems.push_help(
+            format!("{key}.cost"),
+            "an expected cost is missing",
+            "such as { minutes = 2.5, on = \"two CPU cores\" }",
+        ),
+        Some(cost) => {
+            problems.check(cost.minutes > 0.0, format!("{key}.cost.minutes"), "must be above 0");
+            problems.check(!cost.on.trim().is_empty(), format!("{key}.cost.on"), "must say on what");
+            if let Some((_, most)) = MOST.iter().find(|(tier, _)| *tier == name) {
+                let message = format!("a cell of `{name}` takes at most {most} minutes");
+                problems.check(cost.minutes <= *most, format!("{key}.cost.minutes"), message);
+            }
+        }
+    }
+    problems.check(seeds.is_none_or(|seeds| !seeds.is_empty()), format!("{key}.seeds"), "is empty");
+    for run in overlaid {
+        if !prepared.contains(&run.as_str()) {
+            unknown(problems, &format!("{key}.prepare"), "prepared run", run, prepared);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a sweep to its cells: every combination of levels and seeds, resolved and checked before any is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -44,8 +44,11 @@ impl Expansion {
     /// # Errors
     /// When something cannot be written, or a cell that is there was changed.
     pub fn write(&self, store: &Store) -> Result<std::path::PathBuf, ExperimentError> {
-        let cells = self.index.cells.par_iter().zip(&self.configs);
-        cells.try_for_each(|(cell, config)| store.write(cell, config))?;
+        // Trials of a search share the cells of equal values.
+        let mut known = HashSet::new();
+        let cells = self.index.cells.iter().zip(&self.configs);
+        let cells: Vec<(&Cell, &String)> = cells.filter(|(cell, _)| known.insert(cell.hash.as_str())).collect();
+        cells.into_par_iter().try_for_each(|(cell, config)| store.write(cell, config))?;
         self.index.write(store)
     }
 }
@@ -62,6 +65,28 @@ pub fn expand(
     store: &Store,
     typed: &dyn Typed,
 ) -> Result<Expansion, ExperimentError> {
+    expanded(sweep, file, tier, store, typed, false)
+}
+
+/// [`expand`], but levels may be the same configuration.
+pub(crate) fn expand_shared(
+    sweep: &Sweep,
+    file: &Path,
+    tier: &str,
+    store: &Store,
+    typed: &dyn Typed,
+) -> Result<Expansion, ExperimentError> {
+    expanded(sweep, file, tier, store, typed, true)
+}
+
+fn expanded(
+    sweep: &Sweep,
+    file: &Path,
+    tier: &str,
+    store: &Store,
+    typed: &dyn Typed,
+    shared: bool,
+) -> Result<Expansion, ExperimentError> {
     let expander = Expander { sweep, file, tier: sweep.tier(tier)?, store, typed };
     let mut prepared = Prepared::default();
     for name in expander.order()? {
@@ -77,7 +102,9 @@ pub fn expand(
             Err((label, problem)) => problems.push(problem, label),
             Ok((mut cell, config)) => {
                 cell.number = cells.len();
-                if let Some(other) = seen.insert(cell.hash.clone(), cell.label.clone()) {
+                if let Some(other) = seen.insert(cell.hash.clone(), cell.label.clone())
+                    && !shared
+                {
                     problems.push(
                         format!("the same configuration as {other}: no level tells them apart"),
                         cell.label.clone(),
@@ -89,7 +116,7 @@ pub fn expand(
         }
     }
     problems.end()?;
-    let index = Index { tier: tier.to_owned(), file: file.to_path_buf(), sweep: sweep.clone(), cells };
+    let index = Index { tier: tier.to_owned(), file: file.to_path_buf(), sweep: sweep.clone(), tune: None, cells };
     Ok(Expansion { index, configs })
 }
 
@@ -327,7 +354,7 @@ fn laid(first: Layered, later: impl IntoIterator<Item = Layered>) -> Layered {
 }
 
 /// A value as TOML writes it on one line.
-fn inline(value: &Value) -> String {
+pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cell, ExperimentError, Store, Sweep, text};
+use crate::{Cell, ExperimentError, Store, Sweep, Tune, text};
 
 /// `index.json` in the folder of an expanded sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Index {
     pub file: PathBuf,
     /// What the sweep file said.
     pub sweep: Sweep,
+    /// The search file whose trials these are; none for a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<Tune>,
     /// The cells in order of their numbers.
     pub cells: Vec<Cell>,
 }
@@ -25,13 +28,21 @@ pub fn sweep_folder(store: &Store, sweep: &str, tier: &str) -> PathBuf {
     store.root().join("sweeps").join(sweep).join(tier)
 }
 
+/// The folder of a search.
+pub fn tune_folder(store: &Store, tune: &str, tier: &str) -> PathBuf {
+    store.root().join("tunes").join(tune).join(tier)
+}
+
 impl Index {
     /// Writes it into the folder of its sweep, and returns that.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, store: &Store) -> Result<PathBuf, ExperimentError> {
-        let folder = sweep_folder(store, &self.sweep.name, &self.tier);
+        let folder = match &self.tune {
+            None => sweep_folder(store, &self.sweep.name, &self.tier),
+            Some(tune) => tune_folder(store, &tune.name, &self.tier),
+        };
         text::write(&folder.join("index.json"), &text::json(self))?;
         Ok(folder)
     }

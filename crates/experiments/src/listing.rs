@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::state::State;
-use crate::{ExperimentError, Gathered, Index, Store, Sweep, Verdict, judge, sweep_folder};
+use crate::{ExperimentError, Gathered, Index, Store, Sweep, Tune, Verdict, judge, sweep_folder};
 
 /// The sweep files that a path names: itself, or those of a folder and of the folders in it, in order. Files of a folder
-/// `layers` are parts of sweeps, and none themselves.
+/// `layers` are parts of sweeps, and none themselves; searches are left out.
 ///
 /// # Errors
-/// When there are none.
+/// When there are neither.
 pub fn sweep_files(path: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
@@ -20,6 +20,23 @@ pub fn sweep_files(path: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
     if files.is_empty() {
         return Err(ExperimentError::Asked(format!("{} holds no sweep files (.toml)", path.display())));
     }
+    files.retain(|file| !Tune::is_one(file));
+    Ok(files)
+}
+
+/// The search files that a path names, as [`sweep_files`] does sweeps; there may be none.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn tune_files(path: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
+    let mut files = Vec::new();
+    if path.is_file() {
+        files.push(path.to_path_buf());
+    } else {
+        collect(path, &mut files)?;
+    }
+    files.retain(|file| Tune::is_one(file));
+    files.sort();
     Ok(files)
 }
 

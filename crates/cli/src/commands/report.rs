@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sinter_experiments::report::{PlainRun, Section, csv, html, markdown};
-use sinter_experiments::{Gathered, Index, Store, Sweep, sweep_files, sweep_folder};
+use sinter_experiments::{Gathered, Index, Store, Sweep, Tune, sweep_files, sweep_folder, tune_files, tune_folder};
 
 use crate::arguments::Report;
 use crate::{Ending, Failure};
@@ -55,13 +55,18 @@ fn section(folder: &Path) -> Result<Section, Failure> {
 fn of_files(path: &Path, tier: Option<&str>, store: &Store) -> Result<Vec<Section>, Failure> {
     let mut sections = Vec::new();
     let mut files = Vec::new();
-    for file in sweep_files(path)? {
-        let sweep = Sweep::load(&file)?;
-        let tiers = TIERS.into_iter().filter(|name| tier.is_none_or(|tier| tier == *name));
-        for tier in tiers {
-            let folder = sweep_folder(store, &sweep.name, tier);
-            if folder.join("index.json").is_file() {
-                sections.push(section(&folder)?);
+    let searches = tune_files(path)?;
+    for file in sweep_files(path)?.into_iter().filter(|file| !searches.contains(file)).chain(searches.clone()) {
+        let folder: &dyn Fn(&str) -> PathBuf = if searches.contains(&file) {
+            let name = Tune::load(&file)?.name;
+            &move |tier| tune_folder(store, &name, tier)
+        } else {
+            let name = Sweep::load(&file)?.name;
+            &move |tier| sweep_folder(store, &name, tier)
+        };
+        for tier in TIERS.into_iter().filter(|name| tier.is_none_or(|tier| tier == *name)) {
+            if folder(tier).join("index.json").is_file() {
+                sections.push(section(&folder(tier))?);
             }
         }
         files.push(file);
@@ -69,7 +74,8 @@ fn of_files(path: &Path, tier: Option<&str>, store: &Store) -> Result<Vec<Sectio
     if sections.is_empty() {
         let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         let tier = tier.unwrap_or("smoke");
-        let message = format!("nothing of {names} was run: `sinter sweep run {} --tier {tier}` does", path.display());
+        let command = if Tune::is_one(path) { "tune" } else { "sweep run" };
+        let message = format!("nothing of {names} was run: `sinter {command} {} --tier {tier}` does", path.display());
         return Err(Failure::Setting(message));
     }
     Ok(sections)

@@ -1,24 +1,21 @@
 //! `sinter sweep`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use sinter_config::{ConfigError, Layered, Problems, Resolver};
 use sinter_data::{DataConfig, Split};
 use sinter_experiments::{
-    Cell, Event, Expansion, Finished, Index, Listed, Pool, PoolConfig, PoolOutcome, Store, Sweep, Typed, Verdict,
-    check, emit, expand, sweep_files,
+    Cell, Expansion, Index, Listed, Store, Sweep, Tune, Typed, Verdict, check, emit, expand, sweep_files, tune_files,
 };
 use sinter_models::{DataShape, Summary};
 use sinter_sampling::Conditioner;
 use sinter_training::{Config, conditioner, inherit};
 
-use super::train::on_interrupt;
+use super::pool::{Workers, told};
+use super::tune;
 use crate::arguments::{self, Engine, SweepCommand, SweepEmit, SweepRun};
 use crate::failure::INTERRUPTED;
 use crate::{Ending, Failure};
@@ -89,26 +86,42 @@ fn duration(minutes: f64) -> String {
 fn check_all(path: &Path, tier: Option<&str>) -> Ending {
     let checker = Checker::new(false);
     let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for file in sweep_files(path)? {
-        let sweep = Sweep::load(&file)?;
-        sound(&sweep, &file)?;
-        if let Some(other) = names.insert(sweep.name.clone(), file.clone()) {
+    // Runs that cells need are written to be read by those; nobody needs them afterwards.
+    let scratch = std::env::temp_dir().join(format!("sinter-sweep-check-{}", std::process::id()));
+    let store = Store::new(&scratch);
+    let mut one = |file: &Path| -> Result<(), Failure> {
+        let mut counts = Vec::new();
+        let wanted = |name: &&String| tier.is_none_or(|tier| tier == *name);
+        let name = if Tune::is_one(file) {
+            let tune = tune::sound(file)?;
+            for tier in tune.tiers.keys().filter(wanted) {
+                // What it would try first.
+                let trials = tune.next(&[], &[], tune.trials(tier)?)?;
+                let expansion = tune.expand(&trials, file, tier, &store, &checker)?;
+                counts.push(format!("{} {tier}", expansion.index.cells.len()));
+            }
+            tune.name
+        } else {
+            let sweep = Sweep::load(file)?;
+            sound(&sweep, file)?;
+            for tier in sweep.tiers.keys().filter(wanted) {
+                let expansion = expand(&sweep, file, tier, &store, &checker)?;
+                counts.push(format!("{} {tier}", expansion.index.cells.len()));
+            }
+            sweep.name
+        };
+        if let Some(other) = names.insert(name.clone(), file.to_path_buf()) {
             let (file, other) = (file.display(), other.display());
-            return Err(Failure::Setting(format!("{file}: {other} is named `{}`, too", sweep.name)));
+            return Err(Failure::Setting(format!("{file}: {other} is named `{name}`, too")));
         }
-        // Runs that cells need are written to be read by those; nobody needs them afterwards.
-        let scratch = std::env::temp_dir().join(format!("sinter-sweep-check-{}", std::process::id()));
-        let store = Store::new(&scratch);
-        let tiers = sweep.tiers.keys().filter(|name| tier.is_none_or(|tier| tier == *name));
-        let cells: Result<Vec<String>, Failure> = tiers
-            .map(|tier| {
-                let expansion = expand(&sweep, &file, tier, &store, &checker)?;
-                Ok(format!("{} {tier}", expansion.index.cells.len()))
-            })
-            .collect();
-        let _ = std::fs::remove_dir_all(&scratch);
-        println!("{}: no problems; cells: {}", file.display(), cells?.join(", "));
-    }
+        println!("{}: no problems; cells: {}", file.display(), counts.join(", "));
+        Ok(())
+    };
+    // A file that is named is itself whatever it says; searches of a folder are listed apart.
+    let files = sweep_files(path)?.into_iter().chain(if path.is_dir() { tune_files(path)? } else { Vec::new() });
+    let checked = files.into_iter().try_for_each(|file| one(&file));
+    let _ = std::fs::remove_dir_all(&scratch);
+    checked?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -124,34 +137,9 @@ fn run_all(arguments: &SweepRun) -> Ending {
             indices.push((expansion.index, folder));
         }
     }
-    let mut devices = arguments.gpus.clone();
-    if devices.is_empty() {
-        let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
-        devices = visible.split(',').filter(|device| !device.is_empty()).map(str::to_owned).collect();
-    }
-    let jobs = arguments.jobs.map_or(devices.len().max(1), |jobs| jobs as usize);
-    if !devices.is_empty() && jobs > devices.len() {
-        let count = devices.len();
-        return Err(Failure::Setting(format!("--jobs {jobs}: there are {count} devices, and each process has one")));
-    }
-    let program = std::env::current_exe()?;
-    let command = |folder: &Path| {
-        let mut command = Command::new(&program);
-        command.args(["train", "--cell"]).arg(folder);
-        command
-    };
-    let interrupted = on_interrupt("waiting for the cells to write their checkpoints")?;
-    let config = PoolConfig {
-        jobs,
-        devices,
-        command: &command,
-        interrupted: &|| interrupted.load(Ordering::SeqCst),
-        terminate: &terminate,
-    };
+    let workers = Workers::new(arguments.jobs, &arguments.gpus)?;
     let cells: Vec<&Cell> = indices.iter().flat_map(|(index, _)| &index.cells).collect();
-    let mut view = View::new(&cells);
-    let outcome = Pool::new(&store, cells, config).run(&mut |event| view.show(&event))?;
-    view.bar.finish_and_clear();
+    let outcome = workers.run(&store, &cells)?;
     told(&outcome);
     for (_, folder) in &indices {
         println!("sinter report {}", folder.display());
@@ -161,70 +149,6 @@ fn run_all(arguments: &SweepRun) -> Ending {
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::FAILURE,
     })
-}
-
-/// Asks a process to stop as Ctrl-C would.
-fn terminate(process: u32) {
-    let _ = Command::new("kill").args(["-TERM", &process.to_string()]).status();
-}
-
-/// What came of a pool, failures last.
-fn told(outcome: &PoolOutcome) {
-    let PoolOutcome { done, before, failed, interrupted } = outcome;
-    let before = if *before > 0 { format!(" ({before} before)") } else { String::new() };
-    let stopped = if *interrupted { ", stopped early: run the same command again to continue" } else { "" };
-    println!("{done} done{before}, {} failed{stopped}", failed.len());
-    for (label, how) in failed {
-        eprintln!("{label}: {how}");
-        if let Finished::Failed { tail, log, .. } = how {
-            tail.lines().for_each(|line| eprintln!("    {line}"));
-            eprintln!("    {}", log.display());
-        }
-    }
-}
-
-/// The progress of a pool: a bar on a terminal, plain lines elsewhere.
-struct View {
-    bar: ProgressBar,
-    terminal: bool,
-    working: Vec<(String, String)>,
-}
-
-impl View {
-    fn new(cells: &[&Cell]) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let count = cells.iter().map(|cell| &cell.hash).collect::<std::collections::HashSet<_>>().len();
-        let bar = if terminal { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:24} {pos}/{len} cells, {elapsed}, about {eta} left  {msg}")
-        {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(std::time::Duration::from_millis(500));
-        Self { bar, terminal, working: Vec::new() }
-    }
-
-    fn show(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Started { cell, resumed, .. } => {
-                self.line(&format!("{} {}", if *resumed { "resumes" } else { "begins" }, cell.label));
-                self.working.push((cell.hash.clone(), cell.label.clone()));
-            }
-            Event::Ended(cell, how) => {
-                self.working.retain(|(hash, _)| *hash != cell.hash);
-                self.bar.inc(1);
-                if !matches!(how, Finished::Done { before: true, .. }) {
-                    self.line(&format!("{}: {how}", cell.label));
-                }
-            }
-        }
-        let labels: Vec<&str> = self.working.iter().map(|(_, label)| label.as_str()).collect();
-        self.bar.set_message(labels.join(" | "));
-    }
-
-    fn line(&self, line: &str) {
-        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
-    }
 }
 
 fn emit_jobs(arguments: &SweepEmit) -> Ending {
@@ -368,4 +292,66 @@ fn memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A thousand cells of one network: 20 learning rates, 5 batches, 10 seeds.
+    fn thousand() -> String {
+        let layers = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/layers");
+        let rates: Vec<String> = (1..=20).map(|rate| format!("{:.3}", 1e-3 * f64::from(rate))).collect();
+        format!(
+            r#"
+name = "thousand"
+title = "Thousand"
+question = "?"
+seeds = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+base = {{ extends = ["{layers}/shapes.toml", "{layers}/flow.toml", "{layers}/dit.toml"] }}
+axes = [
+    {{ type = "grid", name = "rate", key = "optimizer.learning_rate", values = [{}] }},
+    {{ type = "grid", name = "half-life", key = "ema.half_life", values = [[100], [200], [400], [800], [1600]] }},
+]
+metrics = []
+[tiers.cpu]
+"#,
+            rates.join(", ")
+        )
+    }
+
+    /// What makes a thousand cells cost half a second is that each is resolved once and what they share is found once.
+    #[test]
+    fn a_thousand_cells_are_each_checked_once_and_what_they_share_is_looked_at_once() {
+        struct Counting {
+            checker: Checker,
+            resolved: AtomicUsize,
+        }
+        impl Typed for Counting {
+            fn resolve(&self, layered: Layered) -> Result<String, ConfigError> {
+                self.resolved.fetch_add(1, Ordering::Relaxed);
+                self.checker.resolve(layered)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sweep.toml");
+        std::fs::write(&file, thousand()).unwrap();
+        let (sweep, store) = (Sweep::load(&file).unwrap(), Store::new(folder.path().join("runs")));
+        let counting = Counting { checker: Checker::new(true), resolved: AtomicUsize::new(0) };
+        let expansion = expand(&sweep, &file, "cpu", &store, &counting).unwrap();
+        assert_eq!(expansion.index.cells.len(), 1000);
+        assert_eq!(counting.resolved.load(Ordering::Relaxed), 1000);
+        let hashes: std::collections::HashSet<&str> =
+            expansion.index.cells.iter().map(|cell| cell.hash.as_str()).collect();
+        assert_eq!(hashes.len(), 1000);
+        // One data set; one network.
+        assert_eq!(counting.checker.shapes.lock().unwrap().len(), 1);
+        assert_eq!(counting.checker.bytes.lock().unwrap().len(), 1);
+        // Checked all the same: one wrong rate is found, in its cells alone.
+        std::fs::write(&file, thousand().replace("0.020", "-0.020")).unwrap();
+        let error = expand(&Sweep::load(&file).unwrap(), &file, "cpu", &store, &counting).unwrap_err().to_string();
+        assert!(error.contains("optimizer.learning_rate") && error.contains("and 47 more"), "{error}");
+    }
 }

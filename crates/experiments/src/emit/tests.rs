@@ -15,7 +15,7 @@ fn index() -> Index {
         needs: needs.iter().map(ToString::to_string).collect(),
     };
     let cells = vec![cell(0, &[]), cell(1, &["h0"]), cell(2, &["h0", "h1"]), cell(3, &[]), cell(4, &["h1"])];
-    Index { tier: "smoke".into(), file: "x.toml".into(), sweep, cells }
+    Index { tier: "smoke".into(), file: "x.toml".into(), sweep, tune: None, cells }
 }
 
 #[test]

@@ -7,16 +7,17 @@ use maud::{Markup, PreEscaped, html};
 use crate::text;
 
 /// Colours that people who see few of them can tell apart, on light and on dark grounds.
-const COLORS: [&str; 8] = ["#4269d0", "#e08214", "#d6455d", "#2a9d5c", "#8e5bd0", "#9c6b4e", "#0e8a9c", "#8a8a8a"];
+pub(super) const COLORS: [&str; 8] =
+    ["#4269d0", "#e08214", "#d6455d", "#2a9d5c", "#8e5bd0", "#9c6b4e", "#0e8a9c", "#8a8a8a"];
 /// Points of a line: more cannot be seen.
 const POINTS: usize = 120;
 /// Size of the drawing and its margins.
-const WIDTH: f64 = 420.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 52.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 34.0;
+pub(super) const WIDTH: f64 = 420.0;
+pub(super) const HEIGHT: f64 = 260.0;
+pub(super) const LEFT: f64 = 52.0;
+pub(super) const RIGHT: f64 = 12.0;
+pub(super) const TOP: f64 = 10.0;
+pub(super) const BOTTOM: f64 = 34.0;
 /// A range of values from which on the axis is logarithmic.
 const LOGARITHMIC: f64 = 20.0;
 
@@ -121,16 +122,21 @@ impl Chart {
     }
 }
 
-/// The axis of values.
-struct Axis {
+/// An axis of values.
+pub(super) struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
 }
 
 impl Axis {
-    fn new(low: f64, high: f64) -> Self {
-        let logarithmic = low > 0.0 && high / low > LOGARITHMIC;
+    /// An axis from the least to the largest value, logarithmic where they are far apart.
+    pub(super) fn new(low: f64, high: f64) -> Self {
+        Self::scaled(low, high, low > 0.0 && high / low > LOGARITHMIC)
+    }
+
+    /// An axis with a scale of its own; a logarithmic one takes values above 0.
+    pub(super) fn scaled(low: f64, high: f64, logarithmic: bool) -> Self {
         // A flat line lies in the middle.
         let (low, high) =
             if high > low { (low, high) } else { (low - 0.5 * low.abs().max(1e-3), high + 0.5 * high.abs().max(1e-3)) };
@@ -142,7 +148,7 @@ impl Axis {
     }
 
     /// From 0 at the bottom to 1 at the top.
-    fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         if self.logarithmic {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -151,7 +157,7 @@ impl Axis {
     }
 
     /// Round values along it.
-    fn marks(&self) -> Vec<f64> {
+    pub(super) fn marks(&self) -> Vec<f64> {
         if self.logarithmic {
             let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
             let wide = (self.high / self.low).log10() > 2.5;

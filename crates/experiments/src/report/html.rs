@@ -85,6 +85,10 @@ fn section(section: &Section) -> Markup {
             h3 { "Results" }
             (results(section))
             @for note in &section.notes { p.soft { (note) } }
+            @if !section.scatters.is_empty() {
+                h3 { "By parameter" }
+                div.charts { @for scatter in &section.scatters { (scatter.markup()) } }
+            }
             @if !section.charts.is_empty() {
                 h3 { "Learning curves" }
                 div.charts { @for chart in &section.charts { (chart.markup()) } }

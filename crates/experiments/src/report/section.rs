@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use sinter_metrics::Summary;
 
 use super::chart::{Chart, Series};
+use super::scatter::Scatter;
 use crate::claims::{Claim, Judged, judge};
 use crate::selection::{selects, written};
 use crate::state::State;
 use crate::{Better, ExperimentError, Gathered, Index, Outcome, RunFiles, pictures, text, unix_time};
 
 /// Lines of one chart; more cannot be told apart.
-const SERIES: usize = 8;
+pub(super) const SERIES: usize = 8;
 /// Charts of one experiment.
 const CHARTS: usize = 12;
 /// Pictures of one experiment.
@@ -45,6 +46,8 @@ pub struct Section {
     pub(super) columns: Vec<Column>,
     /// One row a combination of levels.
     pub(super) rows: Vec<TableRow>,
+    /// The objective of a search over its parameters.
+    pub(super) scatters: Vec<Scatter>,
     /// Learning curves.
     pub(super) charts: Vec<Chart>,
     /// Pictures of the first seed.
@@ -146,10 +149,25 @@ pub(super) struct CellRow {
 }
 
 impl Section {
-    /// What there is to say of an expanded sweep.
+    /// What there is to say of an expanded sweep, or of a search.
     pub fn of_sweep(index: &Index, gathered: &Gathered) -> Self {
+        match &index.tune {
+            None => {
+                let outcomes = gathered.outcomes();
+                Self::of_outcomes(index, gathered, &outcomes, &outcomes)
+            }
+            Some(tune) => Self::of_search(tune, index, gathered),
+        }
+    }
+
+    /// What there is to say of outcomes, in their order; `shown`: those whose curves and pictures are shown.
+    pub(super) fn of_outcomes(
+        index: &Index,
+        gathered: &Gathered,
+        outcomes: &[Outcome<'_>],
+        shown: &[Outcome<'_>],
+    ) -> Self {
         let sweep = &index.sweep;
-        let outcomes = gathered.outcomes();
         let columns: Vec<Column> = sweep
             .metrics
             .iter()
@@ -184,8 +202,8 @@ impl Section {
             columns,
             ..Self::default()
         };
-        section.draw(&outcomes);
-        section.picture(&outcomes);
+        section.draw(shown);
+        section.picture(shown);
         section
     }
 

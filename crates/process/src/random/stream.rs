@@ -52,6 +52,8 @@ impl Stream {
     pub const ROLLOUT_STEPS: Self = Self(21);
     /// Where the window of stochastic steps stands; indexed by an update's first image.
     pub const ROLLOUT_WINDOW: Self = Self(22);
+    /// The settings that a search tries; [`Stream::nth`] numbers its parameters, the index its trials.
+    pub const SEARCH: Self = Self(23);
     /// Draws of tests and examples.
     pub const TEST: Self = Self(255);
 
