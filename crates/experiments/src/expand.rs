@@ -358,12 +358,18 @@ pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) => {
-            let entry = |(name, value): (&String, &Value)| format!("{} = {}", quoted(name), inline(value));
+            let entry = |(name, value): (&String, &Value)| format!("{} = {}", bare(name), inline(value));
             format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         Value::String(text) => quoted(text),
         other => other.to_string(),
     }
+}
+
+/// A key, in quotes where it needs them.
+fn bare(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !name.is_empty() && name.bytes().all(plain) { name.to_owned() } else { quoted(name) }
 }
 
 fn quoted(text: &str) -> String {
