@@ -145,10 +145,10 @@ def plane():
 
 
 def images():
-    count = 4_000
+    longer, count = 4_000, 3_000
     shared = [
         "train.batch=16",
-        "train.checkpoint_every=2000",
+        "train.checkpoint_every=1500",
         "optimizer.schedule.warmup=400",
         "ema.half_life=[400]",
         "sample.every=0",
@@ -160,10 +160,10 @@ def images():
 
     def teacher(title, data):
         backbone = f"runs/backbones-{data}-adm"
-        decay = f"{{type='cosine',images={count},floor=0.02}}"
+        decay = f"{{type='cosine',images={longer},floor=0.02}}"
         settings = [
             *shared,
-            f"train.images={count}",
+            f"train.images={longer}",
             f"train.init_from='{backbone}'",
             # A label that turns the embedding slowly, as SANA-Sprint gives its teacher before sCM.
             "objective.time_label={type='unit'}",
@@ -176,7 +176,7 @@ def images():
         page="few-step",
         title="Few-step students on images",
         introduction=(
-            f"Teachers: ADM's UNet by flow matching, from tools/backbones.py (16,000 images), trained for {count:,} images"
+            f"Teachers: ADM's UNet by flow matching, from tools/backbones.py (16,000 images), trained for {longer:,} images"
             f" more with times in 0..1 as its label, so that sCM can follow its derivative. Students: {count:,} images each,"
             " one seed. FD: Frechet distance of 500 samples in features of the data's classifier; right: the share of"
             " samples in which the classifier finds the asked class, the detector the asked shape and colour."
@@ -193,7 +193,7 @@ def images():
         metrics=[],
         columns=[("FD", "FD", 1, 3), ("accuracy", "right, %", 100, 1), ("detector", "right, %", 100, 1)],
         bounds={},
-        without=["dmd2-4", "reflow-distilled"],
+        without=["dmd2-1", "dmd2-4", "reflow-distilled", "knowledge"],
     )
 
 
@@ -264,10 +264,14 @@ class Work:
             shutil.copy(out / "grid.png", picture)
         return f"{self.folder.name}/{picture.name}"
 
+    def journal(self, data, name, key):
+        """All values of a scalar that a run logged."""
+        lines = (ROOT / self.run(data, name) / "metrics.jsonl").read_text().splitlines()
+        values = (json.loads(line).get(key) for line in lines)
+        return [value for value in values if value is not None]
+
     def minutes(self, data, name):
-        journal = (ROOT / self.run(data, name) / "metrics.jsonl").read_text().splitlines()
-        times = [json.loads(line).get("time/minutes") for line in journal]
-        return total_minutes(time for time in times if time is not None)
+        return total_minutes(self.journal(data, name, "time/minutes"))
 
     def section(self, data, teacher):
         bench, ddim = self.bench, ("--solver", "ddim")
@@ -298,6 +302,10 @@ class Work:
             limits = ", ".join(f"{bound:g} times at {steps}" for steps, bound in sorted(bench.bounds.items()))
             verdict = "every student" if not late else f"every student but {'; '.join(late)}"
             lines += ["", f"Within the bounds on the teacher's {bench.columns[0][1]} at its most steps ({limits} steps): {verdict}."]
+        for name, student in done.items():
+            if tangents := self.journal(data, name, "tangent"):
+                first, last = tangents[0], tangents[-1]
+                lines += ["", f"The tangent of {student.label}: {first:.3f} at first, {last:.3f} at last (root mean square)."]
         lines += ["", *self.pictures(data, done, ddim)]
         return lines
 
