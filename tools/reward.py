@@ -134,11 +134,15 @@ class Work:
         return {record["metric"].rsplit("-", 1)[0]: record["value"] for record in records}
 
     def measure_all(self):
-        """Every run in every number of steps, several at a time."""
+        """Every run in every number of steps, several runs at a time; of one run in turn, since records are told by when
+        they were written."""
         runs = [POLICY, *(run for name in METHODS for run in self.runs(name))]
+
+        def all_steps(run):
+            return {steps: self.measure(run, steps) for steps in STEPS}
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = list(pool.map(lambda job: self.measure(*job), [(run, steps) for run in runs for steps in STEPS]))
-        return {run: dict(zip(STEPS, found[i * len(STEPS) :])) for i, run in enumerate(runs)}
+            return dict(zip(runs, pool.map(all_steps, runs)))
 
 
 @dataclass

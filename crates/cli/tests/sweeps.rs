@@ -8,12 +8,11 @@ mod common;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{digest, metrics, workspace};
+use common::{World, digest, metrics, text, workspace};
 use serde_json::Value;
-use tempfile::TempDir;
 
 /// Points in the plane, a perceptron: what is asked of cells is that they end, not what they learn.
 fn sweep(images: u64, rates: &str) -> String {
@@ -64,27 +63,7 @@ seeds = 3
     )
 }
 
-struct World {
-    folder: TempDir,
-}
-
 impl World {
-    fn new(sweep: &str) -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        fs::write(world.file(), sweep).unwrap();
-        world
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("trial.toml")
-    }
-
-    fn sinter(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sinter"));
-        command.current_dir(self.folder.path()).args(arguments);
-        command
-    }
-
     fn run(&self, jobs: &str) -> Command {
         self.sinter(&["sweep", "run", "trial.toml", "--tier", "smoke", "-j", jobs])
     }
@@ -104,10 +83,6 @@ impl World {
         };
         index["cells"].as_array().unwrap().iter().map(cell).collect()
     }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The events of a cell's attempts, with the processes that worked.

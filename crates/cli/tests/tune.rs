@@ -11,9 +11,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{digest, metrics, workspace};
+use common::{World, digest, metrics, text, workspace};
 use serde_json::Value;
-use tempfile::TempDir;
 
 /// Points in the plane, a perceptron, and what is varied of it.
 fn search(images: u64, parameters: &str) -> String {
@@ -53,23 +52,7 @@ cost = {{ minutes = 0.1, on = "two CPU cores" }}
 
 const RATE: &str = r#"{ type = "log_uniform", key = "optimizer.learning_rate", low = 1e-5, high = 1e-1 }"#;
 
-struct World {
-    folder: TempDir,
-}
-
 impl World {
-    fn new(search: &str) -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        fs::write(world.folder.path().join("trial.toml"), search).unwrap();
-        world
-    }
-
-    fn sinter(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sinter"));
-        command.current_dir(self.folder.path()).args(arguments);
-        command
-    }
-
     fn tune(&self, more: &[&str]) -> Output {
         self.sinter(&[&["tune", "trial.toml", "--tier", "smoke", "-j", "2"][..], more].concat()).output().unwrap()
     }
@@ -99,10 +82,6 @@ impl World {
         };
         self.cells().iter().map(begun).collect()
     }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[test]

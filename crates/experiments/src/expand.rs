@@ -68,18 +68,8 @@ pub fn expand(
     expanded(sweep, file, tier, store, typed, false)
 }
 
-/// [`expand`], but levels may be the same configuration.
-pub(crate) fn expand_shared(
-    sweep: &Sweep,
-    file: &Path,
-    tier: &str,
-    store: &Store,
-    typed: &dyn Typed,
-) -> Result<Expansion, ExperimentError> {
-    expanded(sweep, file, tier, store, typed, true)
-}
-
-fn expanded(
+/// [`expand`]; where `shared`, levels may be the same configuration.
+pub(crate) fn expanded(
     sweep: &Sweep,
     file: &Path,
     tier: &str,

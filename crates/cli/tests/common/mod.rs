@@ -1,9 +1,9 @@
-//! Runs that are killed and go on, for tests that start the binary.
+//! What tests that start the binary share: folders to work in, and runs that are killed and go on.
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -77,4 +77,32 @@ pub(crate) fn killed_ends_as_straight(train: impl Fn(&Path) -> Command) {
 
     assert_eq!(digest(&straight), digest(&killed), "weights, averages, moments and clock");
     assert_eq!(metrics(&straight), metrics(&killed));
+}
+
+/// A folder with a file `trial.toml`, in which the program works.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new(trial: &str) -> Self {
+        let world = Self { folder: TempDir::new().unwrap() };
+        std::fs::write(world.file(), trial).unwrap();
+        world
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("trial.toml")
+    }
+
+    pub(crate) fn sinter(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sinter"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+}
+
+/// All that a program wrote.
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -19,7 +19,7 @@ pub use parameter::Parameter;
 pub(crate) use parameter::shown;
 pub use search::Search;
 
-use crate::expand::expand_shared;
+use crate::expand::expanded;
 use crate::sweep::{Axis, Cost, Metric, Overlay, Prepare, Tier};
 use crate::{Expansion, ExperimentError, Store, Sweep, Typed};
 
@@ -165,7 +165,7 @@ impl Tune {
         store: &Store,
         typed: &dyn Typed,
     ) -> Result<Expansion, ExperimentError> {
-        let mut expansion = expand_shared(&self.sweep(trials), file, tier, store, typed)?;
+        let mut expansion = expanded(&self.sweep(trials), file, tier, store, typed, true)?;
         expansion.index.tune = Some(self.clone());
         Ok(expansion)
     }
