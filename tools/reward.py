@@ -149,12 +149,12 @@ class Work:
 class Journal:
     """What a run wrote while it was tuned."""
 
-    # (network evaluations, reward calls, share of held-out captions wholly met), from before the first update on.
+    # (network evaluations, reward calls, share of held-out captions wholly met) at every look.
     curve: list[tuple[float, float, float]]
     evaluations: float
     rewards: float
-    # Colourfulness of held-out samples, which is not optimised: before and after.
-    colourfulness: tuple[float, float]
+    # Of held-out samples at the end; not optimised.
+    colourfulness: float
     minutes: float
 
 
@@ -168,7 +168,7 @@ def journal(run):
             curve.append((evaluations, rewards, met))
             colours.append(line["validation/reward/colourfulness"])
     minutes = total_minutes(line["time/minutes"] for line in lines if "time/minutes" in line)
-    return Journal(curve, evaluations, rewards, (colours[0], colours[-1]), minutes)
+    return Journal(curve, evaluations, rewards, colours[-1], minutes)
 
 
 
@@ -254,13 +254,13 @@ def page(work):
     lines += [
         "## At equal reward calls",
         "",
-        f"The held-out curve (its {VALIDATION} captions, averaged weights) where each run had made {calls:,.0f} calls, the"
+        f"The held-out curve (its {VALIDATION} captions, averaged weights) at the look nearest to {calls:,.0f} calls, the"
         " fewest that any run made.",
         "",
     ]
     rows = []
     for name, runs in methods.items():
-        until = [[point for point in journals[run].curve if point[1] <= calls][-1] for run in runs]
+        until = [min(journals[run].curve, key=lambda point: abs(point[1] - calls)) for run in runs]
         rows.append([
             METHODS[name].name,
             percent(mean(point[2] for point in until)),
@@ -300,17 +300,16 @@ def page(work):
     lines += [
         "## What was not optimised",
         "",
-        "Colourfulness (Hasler and Suesstrunk 2003) of held-out samples, before and after; how widely positions and sizes of"
-        " single objects spread, over the data's spread (1: as widely).",
+        "Colourfulness (Hasler and Suesstrunk 2003) of held-out samples at the end; how widely positions and sizes of single"
+        " objects spread, over the data's spread (1: as widely).",
         "",
     ]
     spreads = ["x", "y", "size"]
     spread = lambda run, name: measured[run][16].get(f"spread_{name}", float("nan"))
-    before = mean(journals[run].colourfulness[0] for run in journals)
-    rows = [["policy", f"{before:.1f}", *(f"{spread(POLICY, one):.2f}" for one in spreads)]]
+    rows = [["policy", "", *(f"{spread(POLICY, one):.2f}" for one in spreads)]]
     for name, runs in methods.items():
         values = [f"{mean(spread(run, one) for run in runs):.2f}" for one in spreads]
-        rows.append([METHODS[name].name, f"{mean(journals[run].colourfulness[1] for run in runs):.1f}", *values])
+        rows.append([METHODS[name].name, f"{mean(journals[run].colourfulness for run in runs):.1f}", *values])
     lines += table(["", "colourfulness", *(f"spread of {one}" for one in spreads)], rows)
 
     lines += ["## The papers' order", ""]
