@@ -18,7 +18,12 @@ static ALLOCATOR: Counting = Counting;
 fn main() -> ExitCode {
     sinter_kernels::allocator::keep_pages();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let outcome = match Arguments::of_process().command {
+    let command = Arguments::of_process().command;
+    // `sinter runs list | head` ends with its reader. Training has pipes of its own, to scorers, whose death is no reason to die.
+    if !matches!(command, Command::Train(_)) {
+        sigpipe::reset();
+    }
+    let outcome = match command {
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Sample(arguments) => commands::sample::run(&arguments),
         Command::Eval(arguments) => commands::eval::run(&arguments),

@@ -61,11 +61,13 @@ fn a_run_of_adapters_trains_resumes_and_is_merged() {
     train(&straight, 32, &[ADAPTERS, &from]);
     assert_eq!(succeeds(&["digest", &run]), succeeds(&["digest", &straight]), "resumed and not");
 
-    // Without the adapters it is another run.
-    let refused = sinter(&[&["train", SMOKE, "--run", &run, "--set", &from], &SETTINGS[..]].concat());
-    let message = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(78), "{message}");
-    assert!(message.contains("adapters: {") && message.contains("null here"), "{message}");
+    // Without the adapters it is another run; an empty list takes off those of a layer below.
+    for none in [&[][..], &["--set", ADAPTERS, "--set", "adapters.rules=[]"]] {
+        let refused = sinter(&[&["train", SMOKE, "--run", &run, "--set", &from], none, &SETTINGS[..]].concat());
+        let message = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(78), "{message}");
+        assert!(message.contains("adapters: {") && message.contains("null here"), "{message}");
+    }
 
     // Merged into a run of its own and then exported, or exported at once.
     succeeds(&["merge", &run, "--ema", "raw", "--run", &merged]);

@@ -57,3 +57,16 @@ fn help_texts_are_as_recorded() {
     }
     insta::assert_snapshot!("help", text);
 }
+
+/// As in `sinter --help | head`, whose reader goes before all is said.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_gone_is_no_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let sweep = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/switch-dit");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sinter"));
+    let output = command.args(["sweep", "check", sweep]).stdout(writer).stderr(std::process::Stdio::piped()).output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.is_empty(), "{said}");
+}

@@ -19,7 +19,7 @@ pub struct Gathered {
     pub rows: Vec<Row>,
     /// The cells that others needed.
     pub prepared: Vec<Row>,
-    /// Metrics that were not measured alike in all cells, with what differs.
+    /// Metrics that were not measured alike in all cells of a seed, with what differs.
     pub unlike: BTreeMap<String, String>,
 }
 
@@ -78,11 +78,16 @@ impl Gathered {
         let (prepared, rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.cell.prepared);
         let mut unlike = BTreeMap::new();
         for metric in &index.sweep.metrics {
-            let mut measured = rows.iter().filter_map(|row| row.measurement.get(&metric.name).map(|how| (row, how)));
-            let Some((first, how)) = measured.next() else { continue };
-            if let Some((other, _)) = measured.find(|(_, other)| *other != how) {
-                let difference = format!("`{}` differs from `{}`", other.cell.label, first.cell.label);
-                unlike.insert(metric.name.clone(), difference);
+            // Cells of a seed are set against each other; data that are drawn by the seed are another reference for each.
+            let mut firsts: BTreeMap<u64, (&Row, &Value)> = BTreeMap::new();
+            for row in &rows {
+                let Some(how) = row.measurement.get(&metric.name) else { continue };
+                let (first, expected) = firsts.entry(row.cell.seed).or_insert((row, how));
+                if *expected != how {
+                    let difference = format!("`{}` differs from `{}`", row.cell.label, first.cell.label);
+                    unlike.insert(metric.name.clone(), difference);
+                    break;
+                }
             }
         }
         Ok(Self { rows, prepared, unlike })

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::state::State;
-use crate::{ExperimentError, Gathered, Index, Store, Sweep, Tune, Verdict, judge, sweep_folder};
+use crate::{
+    Cost, ExperimentError, Gathered, Index, Store, Sweep, Tune, Verdict, judge, sweep_folder, tune_folder,
+};
 
 /// The sweep files that a path names: itself, or those of a folder and of the folders in it, in order. Files of a folder
 /// `layers` are parts of sweeps, and none themselves; searches are left out.
@@ -79,25 +81,66 @@ impl Listed {
     pub fn of(sweep: &Sweep, store: &Store) -> Result<Vec<Self>, ExperimentError> {
         let mut all = Vec::new();
         for (name, tier) in &sweep.tiers {
-            let cells = sweep.cells(tier);
-            let (minutes, on) = match &tier.cost {
-                Some(cost) => (Some(cost.minutes * cells as f64), cost.on.clone()),
-                None => (None, String::new()),
-            };
-            let folder = sweep_folder(store, &sweep.name, name);
-            let (mut done, mut failed, mut verdicts) = (0, 0, Vec::new());
-            if folder.join("index.json").is_file() {
-                let (index, store) = Index::read(&folder)?;
-                let gathered = Gathered::read(&index, &store)?;
-                done = gathered.rows.iter().filter(|row| matches!(row.state, State::Done(_))).count();
-                failed = gathered.rows.iter().filter(|row| matches!(row.state, State::Failed(_))).count();
-                verdicts = sweep.claims.iter().map(|claim| judge(claim, sweep, &gathered).verdict).collect();
-            }
-            all.push(Self { tier: name.clone(), cells, minutes, on, done, failed, verdicts });
+            let gathered = gathered(&sweep_folder(store, &sweep.name, name))?;
+            let verdicts = gathered.iter().flat_map(|gathered| {
+                sweep.claims.iter().map(move |claim| judge(claim, sweep, gathered).verdict)
+            });
+            let verdicts = verdicts.collect();
+            all.push(Self::new(name, sweep.cells(tier), tier.cost.as_ref(), gathered.as_ref(), verdicts));
         }
-        // From the smallest size to the largest.
-        let order = ["smoke", "cpu", "gpu", "paper"];
-        all.sort_by_key(|listed| order.iter().position(|tier| *tier == listed.tier).unwrap_or(order.len()));
+        all.sort_by_key(Self::size);
         Ok(all)
     }
+
+    /// Where every tier of a search stands.
+    ///
+    /// # Errors
+    /// When cells cannot be read.
+    pub fn of_search(tune: &Tune, store: &Store) -> Result<Vec<Self>, ExperimentError> {
+        let mut all = Vec::new();
+        for (name, tier) in &tune.tiers {
+            let gathered = gathered(&tune_folder(store, &tune.name, name))?;
+            let seeds = tier.seeds.as_ref().unwrap_or(&tune.seeds).len();
+            let cells = tier.trials.unwrap_or(tune.trials) * seeds;
+            all.push(Self::new(name, cells, tier.cost.as_ref(), gathered.as_ref(), Vec::new()));
+        }
+        all.sort_by_key(Self::size);
+        Ok(all)
+    }
+
+    fn new(
+        tier: &str,
+        cells: usize,
+        cost: Option<&Cost>,
+        gathered: Option<&Gathered>,
+        verdicts: Vec<Verdict>,
+    ) -> Self {
+        let count = |is: &dyn Fn(&State) -> bool| {
+            gathered.map_or(0, |gathered| gathered.rows.iter().filter(|row| is(&row.state)).count())
+        };
+        Self {
+            tier: tier.to_owned(),
+            cells,
+            minutes: cost.map(|cost| cost.minutes * cells as f64),
+            on: cost.map(|cost| cost.on.clone()).unwrap_or_default(),
+            done: count(&|state| matches!(state, State::Done(_))),
+            failed: count(&|state| matches!(state, State::Failed(_))),
+            verdicts,
+        }
+    }
+
+    /// From the smallest to the largest.
+    fn size(&self) -> usize {
+        let order = ["smoke", "cpu", "gpu", "paper"];
+        order.iter().position(|tier| *tier == self.tier).unwrap_or(order.len())
+    }
+}
+
+/// What was expanded into a folder; None where nothing was.
+fn gathered(folder: &Path) -> Result<Option<Gathered>, ExperimentError> {
+    if !folder.join("index.json").is_file() {
+        return Ok(None);
+    }
+    let (index, store) = Index::read(folder)?;
+    Gathered::read(&index, &store).map(Some)
 }

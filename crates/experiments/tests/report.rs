@@ -31,6 +31,15 @@ expect = { type = "less", metric = "fd", cell = { network = "dit" }, than = { ne
 seeds = 3
 "#;
 
+const RECORD: &str = "eval/100-FD_pixels_-8.json";
+
+fn record(value: f64, reference: &str) -> String {
+    format!(
+        r#"{{"metric": "FD[pixels]-8", "value": {value}, "n": 8, "warnings": ["few samples"],
+        "protocol": {{"measurement": {{"reference": "{reference}"}}}}}}"#
+    )
+}
+
 /// Writes results of cells: distances 1, 2, 3 of `dit`, 4 more of the other, but one of that fails.
 fn made_up(root: &Path, fails: bool) -> Section {
     let file = root.join("sweep.toml");
@@ -45,9 +54,8 @@ fn made_up(root: &Path, fails: bool) -> Section {
         let other = cell.levels["network"] != "dit";
         let value = cell.seed as f64 + if other { 4.0 + 0.1 * cell.seed as f64 } else { 0.0 };
         fs::create_dir_all(folder.join("eval")).unwrap();
-        let record =
-            format!("{{\"metric\": \"FD[pixels]-8\", \"value\": {value}, \"n\": 8, \"warnings\": [\"few samples\"]}}");
-        fs::write(folder.join("eval/100-FD_pixels_-8.json"), record).unwrap();
+        // Data that are drawn by the seed are another reference for each.
+        fs::write(folder.join(RECORD), record(value, &format!("drawn by {}", cell.seed))).unwrap();
         let line = |images: u64| format!("{{\"images\":{images},\"step\":1,\"loss\":{value},\"time/minutes\":0.5}}\n");
         fs::write(folder.join("metrics.jsonl"), format!("{}{}", line(50), line(100))).unwrap();
         fs::create_dir_all(folder.join("samples")).unwrap();
@@ -106,6 +114,33 @@ fn a_failed_cell_is_shown_with_the_end_of_its_log_and_leaves_the_claim_undecided
     let page = markdown("Trial", &[section]);
     assert!(page.contains("**undecided**: DiT is better. (Table 1)"), "{page}");
     assert!(page.contains("Failed: `network=unet, small seed=3`: loss is not finite"), "{page}");
+}
+
+#[test]
+fn numbers_of_a_seed_that_were_measured_otherwise_decide_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(markdown("Trial", &[made_up(folder.path(), false)]).contains("**held**"));
+    let (index, store) = Index::read(&folder.path().join("runs/sweeps/trial/smoke")).unwrap();
+    let last = index.cells.last().unwrap();
+    fs::write(store.cell(&last.hash).join(RECORD), record(9.0, "another")).unwrap();
+    let page = markdown("Trial", &[Section::of_sweep(&index, &Gathered::read(&index, &store).unwrap())]);
+    for text in ["**undecided**", "cells were not measured alike: `network=unet, small seed=3` differs from"] {
+        assert!(page.contains(text), "{text} is not in\n{page}");
+    }
+}
+
+#[test]
+fn several_experiments_begin_with_how_their_claims_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let (done, failed) = (folder.path().join("done"), folder.path().join("failed"));
+    let sections = [made_up(&done, false), made_up(&failed, true)];
+    let page = markdown("Trials", &sections);
+    let lines: Vec<&str> = page.lines().skip(2).take(5).collect();
+    let title = &sections[0].title;
+    assert_eq!(lines[0], "| experiment | size | held | not held | undecided |");
+    assert_eq!(lines[2], format!("| {title} | smoke | 1 | 0 | 0 |"));
+    assert_eq!(lines[3], format!("| {title} | smoke | 0 | 0 | 1 |"));
+    assert_eq!(lines[4], "| **all** |  | 1 | 0 | 1 |");
 }
 
 #[test]

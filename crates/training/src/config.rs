@@ -1,7 +1,7 @@
 //! The typed configuration of a run.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use sinter_config::Problems;
 use sinter_data::DataConfig;
@@ -27,8 +27,9 @@ pub struct Config {
     pub data: DataConfig,
     /// The network.
     pub model: ModelConfig,
-    /// Additions to it that are trained in its place. Not there: the network itself is trained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Additions to it that are trained in its place. Not there, or without rules (`adapters.rules = []` takes off those of
+    /// a preset): the network itself is trained.
+    #[serde(default, deserialize_with = "with_rules", skip_serializing_if = "Option::is_none")]
     pub adapters: Option<AdaptersConfig>,
     /// How it is trained.
     pub objective: ObjectiveConfig,
@@ -51,6 +52,10 @@ pub struct Config {
     /// Where it runs.
     #[serde(default)]
     pub device: DeviceConfig,
+}
+
+fn with_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AdaptersConfig>, D::Error> {
+    Ok(Option::<AdaptersConfig>::deserialize(deserializer)?.filter(|adapters| !adapters.rules.is_empty()))
 }
 
 /// The `[train]` section.

@@ -51,25 +51,36 @@ fn sound(sweep: &Sweep, file: &Path) -> Result<(), Failure> {
 
 fn list(path: &Path, store: &Store) -> Ending {
     for file in sweep_files(path)? {
+        if Tune::is_one(&file) {
+            continue;
+        }
         let sweep = Sweep::load(&file)?;
         println!("{}  {}", file.display(), sweep.title);
         for listed in Listed::of(&sweep, store)? {
-            let Listed { tier, cells, minutes, on, done, failed, verdicts } = &listed;
-            let cost =
-                minutes.map_or_else(|| "cost unknown".into(), |minutes| format!("{} on {on}", duration(minutes)));
-            let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+            let verdicts = &listed.verdicts;
             let claims = if verdicts.is_empty() { format!("{} claims", sweep.claims.len()) } else { tally(verdicts) };
-            println!("    {tier:<6} {cells:>4} cells, {cost:<28} {done} done{failed}; {claims}");
+            println!("{}; {claims}", standing(&listed));
         }
     }
+    for file in tune_files(path)? {
+        let search = Tune::load(&file)?;
+        println!("{}  {}", file.display(), search.title);
+        Listed::of_search(&search, store)?.iter().for_each(|listed| println!("{}", standing(listed)));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn standing(listed: &Listed) -> String {
+    let Listed { tier, cells, minutes, on, done, failed, .. } = listed;
+    let cost = minutes.map_or_else(|| "cost unknown".into(), |minutes| format!("{} on {on}", duration(minutes)));
+    let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+    format!("    {tier:<6} {cells:>4} cells, {cost:<28} {done} done{failed}")
 }
 
 /// `2 held, 1 undecided`.
 fn tally(verdicts: &[Verdict]) -> String {
     let count = |verdict: Verdict| verdicts.iter().filter(|other| **other == verdict).count();
-    let all = [Verdict::Held, Verdict::NotHeld, Verdict::Undecided];
-    let parts = all.into_iter().filter(|verdict| count(*verdict) > 0);
+    let parts = Verdict::ALL.into_iter().filter(|verdict| count(*verdict) > 0);
     parts.map(|verdict| format!("{} {verdict}", count(verdict))).collect::<Vec<_>>().join(", ")
 }
 

@@ -19,6 +19,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Held, Self::NotHeld, Self::Undecided];
+
     /// In words.
     pub fn words(self) -> &'static str {
         match self {

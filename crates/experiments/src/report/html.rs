@@ -46,18 +46,16 @@ pub fn html(title: &str, sections: &[Section]) -> String {
 
 /// One line an experiment.
 fn contents(sections: &[Section]) -> Markup {
-    let count =
-        |section: &Section, verdict| section.claims.iter().filter(|claim| claim.judged.verdict == verdict).count();
     html! {
         table {
-            thead { tr { th { "experiment" } th { "size" } th.number { "held" } th.number { "not held" } th.number { "undecided" } } }
+            thead { tr { th { "experiment" } th { "size" } @for verdict in Verdict::ALL { th.number { (verdict.words()) } } } }
             tbody {
                 @for section in sections {
                     tr {
                         td data-label="experiment" { a href=(format!("#{}-{}", section.name, section.tier)) { (section.title) } }
                         td data-label="size" { (section.tier) }
-                        @for (word, verdict) in [("held", Verdict::Held), ("not held", Verdict::NotHeld), ("undecided", Verdict::Undecided)] {
-                            td.number data-label=(word) { (count(section, verdict)) }
+                        @for verdict in Verdict::ALL {
+                            td.number data-label=(verdict.words()) { (section.count(verdict)) }
                         }
                     }
                 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use sinter_metrics::Summary;
 
 use super::Section;
-use crate::{Better, text};
+use crate::{Better, Verdict, text};
 
 /// Rows of a table; the rest is in the CSV file.
 const ROWS: usize = 400;
@@ -13,10 +13,27 @@ const ROWS: usize = 400;
 /// A report of sections.
 pub fn markdown(title: &str, sections: &[Section]) -> String {
     let mut page = format!("# {title}\n");
+    if sections.len() > 1 {
+        write_contents(&mut page, sections);
+    }
     for section in sections {
         write_section(&mut page, section);
     }
     page
+}
+
+/// One line an experiment, and how all claims stand together.
+fn write_contents(page: &mut String, sections: &[Section]) {
+    let heads = Verdict::ALL.map(|verdict| verdict.words()).join(" | ");
+    let _ = writeln!(page, "\n| experiment | size | {heads} |\n|---|---|{}", "---:|".repeat(Verdict::ALL.len()));
+    let mut line = |title: &str, size: &str, count: &dyn Fn(Verdict) -> usize| {
+        let counts = Verdict::ALL.map(|verdict| count(verdict).to_string()).join(" | ");
+        let _ = writeln!(page, "| {} | {size} | {counts} |", cell(title));
+    };
+    for section in sections {
+        line(&section.title, &section.tier, &|verdict| section.count(verdict));
+    }
+    line("**all**", "", &|verdict| sections.iter().map(|section| section.count(verdict)).sum());
 }
 
 fn write_section(page: &mut String, section: &Section) {

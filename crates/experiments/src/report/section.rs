@@ -7,7 +7,7 @@ use sinter_metrics::Summary;
 
 use super::chart::{Chart, Series};
 use super::scatter::Scatter;
-use crate::claims::{Claim, Judged, judge};
+use crate::claims::{Claim, Judged, Verdict, judge};
 use crate::selection::{selects, written};
 use crate::state::State;
 use crate::{Better, ExperimentError, Gathered, Index, Outcome, RunFiles, pictures, text, unix_time};
@@ -149,6 +149,11 @@ pub(super) struct CellRow {
 }
 
 impl Section {
+    /// Claims with a verdict.
+    pub(super) fn count(&self, verdict: Verdict) -> usize {
+        self.claims.iter().filter(|claim| claim.judged.verdict == verdict).count()
+    }
+
     /// What there is to say of an expanded sweep, or of a search.
     pub fn of_sweep(index: &Index, gathered: &Gathered) -> Self {
         match &index.tune {
