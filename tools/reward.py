@@ -91,7 +91,7 @@ def settings(method):
         f"train.batch={method.batch}",
         f"train.micro_batch={method.batch}",
         f"train.checkpoint_every={every * 3}",
-        f"ema.half_life=[{method.images // 24}]",
+        f"ema.half_life=[{method.images // 12}]",
         f"eval.every={every}",
         f"eval.validation={VALIDATION}",
         "eval.metrics=[]",
