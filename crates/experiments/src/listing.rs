@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::state::State;
-use crate::{
-    Cost, ExperimentError, Gathered, Index, Store, Sweep, Tune, Verdict, judge, sweep_folder, tune_folder,
-};
+use crate::{Cost, ExperimentError, Gathered, Index, Store, Sweep, Tune, Verdict, judge, sweep_folder, tune_folder};
 
 /// The sweep files that a path names: itself, or those of a folder and of the folders in it, in order. Files of a folder
 /// `layers` are parts of sweeps, and none themselves; searches are left out.
@@ -82,10 +80,9 @@ impl Listed {
         let mut all = Vec::new();
         for (name, tier) in &sweep.tiers {
             let gathered = gathered(&sweep_folder(store, &sweep.name, name))?;
-            let verdicts = gathered.iter().flat_map(|gathered| {
-                sweep.claims.iter().map(move |claim| judge(claim, sweep, gathered).verdict)
-            });
-            let verdicts = verdicts.collect();
+            let judged =
+                |gathered: &Gathered| sweep.claims.iter().map(|claim| judge(claim, sweep, gathered).verdict).collect();
+            let verdicts = gathered.as_ref().map(judged).unwrap_or_default();
             all.push(Self::new(name, sweep.cells(tier), tier.cost.as_ref(), gathered.as_ref(), verdicts));
         }
         all.sort_by_key(Self::size);
@@ -108,13 +105,7 @@ impl Listed {
         Ok(all)
     }
 
-    fn new(
-        tier: &str,
-        cells: usize,
-        cost: Option<&Cost>,
-        gathered: Option<&Gathered>,
-        verdicts: Vec<Verdict>,
-    ) -> Self {
+    fn new(tier: &str, cells: usize, cost: Option<&Cost>, gathered: Option<&Gathered>, verdicts: Vec<Verdict>) -> Self {
         let count = |is: &dyn Fn(&State) -> bool| {
             gathered.map_or(0, |gathered| gathered.rows.iter().filter(|row| is(&row.state)).count())
         };
