@@ -28,7 +28,7 @@ from record import processor, total_minutes
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results/reward.md"
 FOLDER = PAGE.with_suffix("")
-POLICY = pathlib.Path("runs/reward-policy")
+POLICY, LONGER = pathlib.Path("runs/reward-policy"), pathlib.Path("runs/reward-longer")
 SEEDS = [1, 2, 3]
 STEPS = [4, 8, 16]
 # Captions that the held-out curve and the tables are of.
@@ -67,15 +67,18 @@ METHODS = {
     ),
     "g2rpo": Method("G2RPO", "#3ca951", 5280, 96, ["objective.exploration.steps=[0,1,2]"]),
 }
+# One method at a multiple of the evaluations: how far that goes.
+LONG, TIMES = "dance-grpo", 2
 # Short rollouts, of which there are more for the same evaluations, on the grid on which few steps draw best. (The presets'
 # grids are those of images of 1024 pixels; their coarse last steps, with Flow-GRPO's noise, leave half of the reward here.)
 ROLLOUT, GRID = 5, "uniform_time"
 LEARNING_RATE = 3e-4
 
 
-def settings(method):
+def settings(method, times=1):
     """A sixth of a run between two looks at held-out captions."""
-    every = method.images // 6
+    images = method.images * times
+    every = images // 6
     return [
         f"objective.policy='{POLICY}'",
         # The published setting has guidance; without, a rollout costs half, and there is more to learn.
@@ -86,12 +89,12 @@ def settings(method):
         f"sample.sampler.grid={{type='{GRID}'}}",
         f"objective.validation_steps={ROLLOUT}",
         f"optimizer.learning_rate={LEARNING_RATE}",
-        f"optimizer.schedule={{decay={{type='cosine',images={method.images},floor=0.1}}}}",
-        f"train.images={method.images}",
+        f"optimizer.schedule={{decay={{type='cosine',images={images},floor=0.1}}}}",
+        f"train.images={images}",
         f"train.batch={method.batch}",
         f"train.micro_batch={method.batch}",
         f"train.checkpoint_every={every * 3}",
-        f"ema.half_life=[{method.images // 12}]",
+        f"ema.half_life=[{images // 12}]",
         f"eval.every={every}",
         f"eval.validation={VALIDATION}",
         "eval.metrics=[]",
@@ -123,13 +126,14 @@ class Work:
             self.call("train", "configs/shapes/captions-16.toml", "--run", POLICY)
 
         def tune(job):
-            name, seed = job
-            words = [word for value in settings(METHODS[name]) for word in ("--set", value)]
-            run = self.run(name, seed)
+            name, seed, run, times = job
+            words = [word for value in settings(METHODS[name], times) for word in ("--set", value)]
             seeded = ("--threads", 1, "--set", f"seed={seed}")
             self.call("train", f"configs/reward/{name}.toml", "--run", run, *seeded, *words)
 
-        jobs = [(name, seed) for seed in SEEDS for name in METHODS if only is None or name in only]
+        jobs = [(name, seed, self.run(name, seed), 1) for seed in SEEDS for name in METHODS]
+        jobs.append((LONG, SEEDS[0], LONGER, TIMES))
+        jobs = [job for job in jobs if only is None or job[0] in only]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(tune, jobs))
 
@@ -149,7 +153,8 @@ class Work:
     def measure_all(self):
         """Every run in every number of steps, several runs at a time; of one run in turn, since records are told by when
         they were written."""
-        runs = [POLICY, *(run for name in METHODS for run in self.runs(name))]
+        longer = [LONGER] if (ROOT / LONGER / "summary.md").exists() else []
+        runs = [POLICY, *longer, *(run for name in METHODS for run in self.runs(name))]
 
         def all_steps(run):
             return {steps: self.measure(run, steps) for steps in STEPS}
@@ -277,6 +282,19 @@ def page(work):
     far = [name for name in held if mean(score(run) for run in methods[name]) - score(POLICY) >= 0.1]
     names = lambda chosen: ", ".join(METHODS[name].name for name in chosen) or "none"
     lines += [f"Above the policy by at least 10 points, with an interval above 0: {names(far)}.", ""]
+    # Half of the looks.
+    late = lambda run: journals[run].curve[-1][2] - journals[run].curve[len(journals[run].curve) // 2 - 1][2]
+    rising = ", ".join(f"{100 * mean(late(run) for run in runs):+.1f} ({METHODS[name].name})" for name, runs in methods.items())
+    lines += [f"Over the second half of the evaluations the held-out curves below rose by {rising} points.", ""]
+    if LONGER in measured:
+        long = journal(LONGER)
+        low, high = interval(gains(start[16][SCORE], [measured[LONGER][16][SCORE]]))
+        lines += [
+            f"{METHODS[LONG].name}, one seed, with {TIMES} times the evaluations ({long.evaluations:,.0f}):"
+            f" {percent(score(LONGER))}, gain {100 * (score(LONGER) - score(POLICY)):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}],"
+            f" wholly right {percent(met(LONGER))}%, {long.minutes:.1f} minutes.",
+            "",
+        ]
 
     calls = min(journals[run].rewards for run in journals)
     lines += [
