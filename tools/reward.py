@@ -28,7 +28,7 @@ from record import processor, total_minutes
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results/reward.md"
 FOLDER = PAGE.with_suffix("")
-POLICY, LONGER = pathlib.Path("runs/reward-policy"), pathlib.Path("runs/reward-longer")
+POLICY = pathlib.Path("runs/reward-policy")
 SEEDS = [1, 2, 3]
 STEPS = [4, 8, 16]
 # Captions that the held-out curve and the tables are of.
@@ -67,18 +67,15 @@ METHODS = {
     ),
     "g2rpo": Method("G2RPO", "#3ca951", 5280, 96, ["objective.exploration.steps=[0,1,2]"]),
 }
-# One method at a multiple of the evaluations: how far that goes.
-LONG, TIMES = "dance-grpo", 2
 # Short rollouts, of which there are more for the same evaluations, on the grid on which few steps draw best. (The presets'
 # grids are those of images of 1024 pixels; their coarse last steps, with Flow-GRPO's noise, leave half of the reward here.)
 ROLLOUT, GRID = 5, "uniform_time"
 LEARNING_RATE = 3e-4
 
 
-def settings(method, times=1):
+def settings(method):
     """A sixth of a run between two looks at held-out captions."""
-    images = method.images * times
-    every = images // 6
+    images, every = method.images, method.images // 6
     return [
         f"objective.policy='{POLICY}'",
         # The published setting has guidance; without, a rollout costs half, and there is more to learn.
@@ -126,14 +123,12 @@ class Work:
             self.call("train", "configs/shapes/captions-16.toml", "--run", POLICY)
 
         def tune(job):
-            name, seed, run, times = job
-            words = [word for value in settings(METHODS[name], times) for word in ("--set", value)]
+            name, seed = job
+            words = [word for value in settings(METHODS[name]) for word in ("--set", value)]
             seeded = ("--threads", 1, "--set", f"seed={seed}")
-            self.call("train", f"configs/reward/{name}.toml", "--run", run, *seeded, *words)
+            self.call("train", f"configs/reward/{name}.toml", "--run", self.run(name, seed), *seeded, *words)
 
-        jobs = [(name, seed, self.run(name, seed), 1) for seed in SEEDS for name in METHODS]
-        jobs.append((LONG, SEEDS[0], LONGER, TIMES))
-        jobs = [job for job in jobs if only is None or job[0] in only]
+        jobs = [(name, seed) for seed in SEEDS for name in METHODS if only is None or name in only]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(tune, jobs))
 
@@ -153,8 +148,7 @@ class Work:
     def measure_all(self):
         """Every run in every number of steps, several runs at a time; of one run in turn, since records are told by when
         they were written."""
-        longer = [LONGER] if (ROOT / LONGER / "summary.md").exists() else []
-        runs = [POLICY, *longer, *(run for name in METHODS for run in self.runs(name))]
+        runs = [POLICY, *(run for name in METHODS for run in self.runs(name))]
 
         def all_steps(run):
             return {steps: self.measure(run, steps) for steps in STEPS}
@@ -291,16 +285,6 @@ def page(work):
         " mostly noise, and at twice this learning rate, without decay, a trial of DanceGRPO was at 38% after 14 updates.",
         "",
     ]
-    if LONGER in measured:
-        long = journal(LONGER)
-        low, high = interval(gains(start[16][SCORE], [measured[LONGER][16][SCORE]]))
-        lines += [
-            f"{METHODS[LONG].name}, one seed, with {TIMES} times the evaluations ({long.evaluations:,.0f}):"
-            f" {percent(score(LONGER))}, gain {100 * (score(LONGER) - score(POLICY)):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}],"
-            f" wholly right {percent(met(LONGER))}%, {long.minutes:.1f} minutes.",
-            "",
-        ]
-
     calls = min(journals[run].rewards for run in journals)
     lines += [
         "## At equal reward calls",
