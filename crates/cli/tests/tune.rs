@@ -124,6 +124,9 @@ fn a_search_that_is_killed_goes_on_to_the_same_trials_and_one_that_is_done_does_
     let trials = killed.trials();
     assert_eq!((trials.len(), &trials[..7]), (9, &straight.trials()[..]));
 
+    let list = killed.sinter(&["sweep", "list", "trial.toml"]).output().unwrap();
+    assert!(text(&list).contains("Trial") && text(&list).contains("9 done"), "{}", text(&list));
+
     let report = killed.sinter(&["report", "trial.toml"]).output().unwrap();
     assert!(report.status.success(), "{}", text(&report));
     let page = fs::read_to_string(killed.folder.path().join("report.html")).unwrap();
