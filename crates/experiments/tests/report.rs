@@ -131,9 +131,8 @@ fn numbers_of_a_seed_that_were_measured_otherwise_decide_nothing() {
 
 #[test]
 fn several_experiments_begin_with_how_their_claims_stand() {
-    let folder = tempfile::tempdir().unwrap();
-    let (done, failed) = (folder.path().join("done"), folder.path().join("failed"));
-    let sections = [made_up(&done, false), made_up(&failed, true)];
+    let (done, failed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sections = [made_up(done.path(), false), made_up(failed.path(), true)];
     let page = markdown("Trials", &sections);
     let lines: Vec<&str> = page.lines().skip(2).take(5).collect();
     let title = &sections[0].title;
