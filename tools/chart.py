@@ -27,7 +27,7 @@ def panel(title, curves, left, logarithmic):
         lines.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{mark:.3g}</text>')
     for part in range(0, 5, 2):
         x = left + width * part / 4
-        lines.append(f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{last * part // 4:,}</text>')
+        lines.append(f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{int(last * part // 4):,}</text>')
     for _, color, pairs in curves:
         points = " ".join("{:.1f},{:.1f}".format(*place(*pair)) for pair in pairs)
         lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.6"/>')

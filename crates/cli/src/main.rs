@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     sinter_kernels::allocator::keep_pages();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let command = Arguments::of_process().command;
-    // `sinter runs list | head` ends with its reader. Training has pipes of its own, to scorers, whose death is no reason to die.
+    // `sinter runs list | head` ends with its reader. Training has pipes of its own, to scorers, whose death is no reason
+    // to die.
     if !matches!(command, Command::Train(_)) {
         sigpipe::reset();
     }

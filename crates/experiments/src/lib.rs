@@ -35,7 +35,7 @@ pub use error::ExperimentError;
 pub use expand::{Expansion, Typed, expand};
 pub use gather::{Gathered, Outcome, Row};
 pub use index::{Index, sweep_folder, tune_folder};
-pub use listing::{Listed, sweep_files, tune_files};
+pub use listing::{Listed, experiment_files, sweep_files, tune_files};
 pub use pool::{Event, Finished, Pool, PoolConfig, PoolOutcome};
 pub use run_files::{EvaluationRecord, MetricsLine, RunFiles, pictures};
 pub use selection::Selection;

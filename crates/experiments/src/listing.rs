@@ -40,6 +40,18 @@ pub fn tune_files(path: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
     Ok(files)
 }
 
+/// Sweeps and then searches that a path names, each once.
+///
+/// # Errors
+/// As [`sweep_files`].
+pub fn experiment_files(path: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
+    let mut files = sweep_files(path)?;
+    if path.is_dir() {
+        files.extend(tune_files(path)?);
+    }
+    Ok(files)
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ExperimentError> {
     let entries = std::fs::read_dir(folder).map_err(ExperimentError::file(folder))?;
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -98,7 +110,7 @@ impl Listed {
         for (name, tier) in &tune.tiers {
             let gathered = gathered(&tune_folder(store, &tune.name, name))?;
             let seeds = tier.seeds.as_ref().unwrap_or(&tune.seeds).len();
-            let cells = tier.trials.unwrap_or(tune.trials) * seeds;
+            let cells = tune.trials(name)? * seeds;
             all.push(Self::new(name, cells, tier.cost.as_ref(), gathered.as_ref(), Vec::new()));
         }
         all.sort_by_key(Self::size);

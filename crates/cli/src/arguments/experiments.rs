@@ -12,7 +12,7 @@ pub(crate) struct Sweep {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SweepCommand {
-    /// List sweeps: what they cost, how far they are, which claims held
+    /// List sweeps and searches: what they cost, how far they are, which claims held
     List(SweepList),
     /// Report every problem of sweeps and searches and of all their cells
     Check(SweepCheck),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sinter_experiments::report::{PlainRun, Section, csv, html, markdown};
-use sinter_experiments::{Gathered, Index, Store, Sweep, Tune, sweep_files, sweep_folder, tune_files, tune_folder};
+use sinter_experiments::{Gathered, Index, Store, Sweep, Tune, experiment_files, sweep_folder, tune_folder};
 
 use crate::arguments::Report;
 use crate::{Ending, Failure};
@@ -55,9 +55,8 @@ fn section(folder: &Path) -> Result<Section, Failure> {
 fn of_files(path: &Path, tier: Option<&str>, store: &Store) -> Result<Vec<Section>, Failure> {
     let mut sections = Vec::new();
     let mut files = Vec::new();
-    let searches = tune_files(path)?;
-    for file in sweep_files(path)?.into_iter().filter(|file| !searches.contains(file)).chain(searches.clone()) {
-        let folder: &dyn Fn(&str) -> PathBuf = if searches.contains(&file) {
+    for file in experiment_files(path)? {
+        let folder: &dyn Fn(&str) -> PathBuf = if Tune::is_one(&file) {
             let name = Tune::load(&file)?.name;
             &move |tier| tune_folder(store, &name, tier)
         } else {

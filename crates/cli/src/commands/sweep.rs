@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use sinter_config::{ConfigError, Layered, Problems, Resolver};
 use sinter_data::{DataConfig, Split};
 use sinter_experiments::{
-    Cell, Expansion, Index, Listed, Store, Sweep, Tune, Typed, Verdict, check, emit, expand, sweep_files, tune_files,
+    Cell, Expansion, Index, Listed, Store, Sweep, Tune, Typed, Verdict, check, emit, expand, experiment_files,
+    sweep_files,
 };
 use sinter_models::{DataShape, Summary};
 use sinter_sampling::Conditioner;
@@ -50,8 +51,11 @@ fn sound(sweep: &Sweep, file: &Path) -> Result<(), Failure> {
 }
 
 fn list(path: &Path, store: &Store) -> Ending {
-    for file in sweep_files(path)? {
+    for file in experiment_files(path)? {
         if Tune::is_one(&file) {
+            let search = Tune::load(&file)?;
+            println!("{}  {}", file.display(), search.title);
+            Listed::of_search(&search, store)?.iter().for_each(|listed| println!("{}", standing(listed)));
             continue;
         }
         let sweep = Sweep::load(&file)?;
@@ -61,11 +65,6 @@ fn list(path: &Path, store: &Store) -> Ending {
             let claims = if verdicts.is_empty() { format!("{} claims", sweep.claims.len()) } else { tally(verdicts) };
             println!("{}; {claims}", standing(&listed));
         }
-    }
-    for file in tune_files(path)? {
-        let search = Tune::load(&file)?;
-        println!("{}  {}", file.display(), search.title);
-        Listed::of_search(&search, store)?.iter().for_each(|listed| println!("{}", standing(listed)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,9 +127,7 @@ fn check_all(path: &Path, tier: Option<&str>) -> Ending {
         println!("{}: no problems; cells: {}", file.display(), counts.join(", "));
         Ok(())
     };
-    // A file that is named is itself whatever it says; searches of a folder are listed apart.
-    let files = sweep_files(path)?.into_iter().chain(if path.is_dir() { tune_files(path)? } else { Vec::new() });
-    let checked = files.into_iter().try_for_each(|file| one(&file));
+    let checked = experiment_files(path)?.into_iter().try_for_each(|file| one(&file));
     let _ = std::fs::remove_dir_all(&scratch);
     checked?;
     Ok(ExitCode::SUCCESS)
